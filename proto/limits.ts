@@ -1,0 +1,143 @@
+/**
+ * Every limit of the system by name, with its unit. One file, read by coordinator, worker, client and tests; a test exceeds each by one.
+ *
+ * A limit is here because without it one caller could take memory, time or connections from all others.
+ */
+export const limits = {
+  // --- definitions -----------------------------------------------------------------------------------------------------
+  /** YAML text of a definition. */
+  definitionBytes: 1024 * 1024,
+  /** Depth of nested maps and lists in a definition. */
+  definitionDepth: 32,
+  /** Nodes that YAML aliases may add. */
+  definitionAliasNodes: 100,
+  /** Jobs of a workflow. */
+  jobs: 10_000,
+  /** In-edges of one job. A fan-in of a thousand is a workload people have; the join itself costs one counter a job. */
+  inEdges: 2_000,
+  /** Edges of a whole definition: bounds what a graph costs to compile. */
+  edges: 100_000,
+  /** Characters of a name or id. */
+  nameLength: 128,
+  /** Characters of one expression. */
+  expressionLength: 4_096,
+  /** Nodes of one expression's syntax tree. */
+  expressionNodes: 1_000,
+  /** `retry.max_attempts`. */
+  maxAttempts: 20,
+  /** A job without `max_attempts` is offered again this often when its worker is lost. */
+  lostWorkerRedeliveries: 3,
+  /** Longest duration that a definition may name: 366 days. */
+  durationMs: 366 * 24 * 3_600_000,
+  /** `requires.labels` of a job, labels of a worker, labels of a workflow. */
+  labels: 32,
+  /** Characters of a label's key. */
+  labelKeyLength: 63,
+  /** Characters of a label's value. */
+  labelValueLength: 255,
+
+  // --- values ----------------------------------------------------------------------------------------------------------
+  /** Rendered parameters of one job, inline. */
+  parametersBytes: 256 * 1024,
+  /** Output of one job, inline. */
+  outputBytes: 256 * 1024,
+  /** Parameters and inputs of one assignment together, so that it fits into a frame. */
+  assignmentBytes: 768 * 1024,
+  /** Inputs of a workflow. */
+  inputsBytes: 256 * 1024,
+  /** A stored checkpoint of a job. */
+  checkpointBytes: 64 * 1024,
+  /** Depth of a JSON value: what `JSON.parse` takes, `JSON.stringify` must be able to write. */
+  jsonDepth: 64,
+  /** An error's message; cut at the worker and again at the gateway. */
+  errorMessageBytes: 4 * 1024,
+  /** An error's stack; likewise. */
+  errorStackBytes: 16 * 1024,
+  /** An error's details; dropped when larger. */
+  errorDetailsBytes: 64 * 1024,
+  /** One log line; cut. */
+  logLineBytes: 8 * 1024,
+  /** Log of one attempt; later lines are dropped and counted. */
+  logBytesPerAttempt: 1024 * 1024,
+  /** Logs that a coordinator keeps in memory over all workflows; the oldest workflows' go first. */
+  logBytesTotal: 64 * 1024 * 1024,
+
+  // --- requests --------------------------------------------------------------------------------------------------------
+  /** Body of a request. */
+  requestBytes: 1024 * 1024,
+  /** Body of a batch submit. */
+  batchRequestBytes: 16 * 1024 * 1024,
+  /** Deadline of a unary call that names none. */
+  unaryDeadlineMs: 10_000,
+  /** Longest deadline of a unary call. */
+  unaryDeadlineMaxMs: 60_000,
+  /** Requests of a batch submit. */
+  batchRequests: 1_000,
+  /** Items of a page. */
+  pageSize: 1_000,
+  /** HTTP/2 streams of one connection at once. */
+  http2Streams: 100,
+  /** Watches and log streams open at once. */
+  watches: 10_000,
+  /** Messages that a slow watcher may be behind before its stream is ended (it resumes by sequence number). */
+  watchBacklog: 10_000,
+  /** Nesting of protobuf messages. */
+  protobufDepth: 32,
+  /** Time for the first bytes of a connection and for the headers of a request. */
+  headersTimeoutMs: 10_000,
+
+  // --- worker stream ---------------------------------------------------------------------------------------------------
+  /** One WebSocket message. */
+  frameBytes: 1024 * 1024,
+  /** Entries (results, replies, beats, lines) of one frame. */
+  frameEntries: 10_000,
+  /** Time from the handshake to Hello. */
+  helloTimeoutMs: 5_000,
+  /** New worker connections per second. */
+  handshakesPerSecond: 500,
+  /** Connected workers. */
+  workers: 10_000,
+  /** Bytes waiting to go out on one connection, from which on nothing is dispatched to it. */
+  outboundPauseBytes: 256 * 1024,
+  /** Bytes waiting to go out on one connection, from which on it is dropped. */
+  outboundDropBytes: 4 * 1024 * 1024,
+  /** A connection whose buffer has not drained for this long is dropped. */
+  outboundStallMs: 10_000,
+  /** How often a worker sends Heartbeat. */
+  heartbeatIntervalMs: 2_000,
+  /** Silence after which a worker is suspect and is given nothing. */
+  suspectMs: 5_000,
+  /** Silence after which its leases are revoked. */
+  leaseMs: 8_000,
+  /** Time from a closed socket until the leases are revoked. */
+  reconnectGraceMs: 2_000,
+  /** Time for a worker to answer an assignment. */
+  assignReplyMs: 2_000,
+  /** Time for a running job to end after a cancel. */
+  cancelGraceMs: 10_000,
+  /** First and longest pause before a worker connects again. */
+  reconnectMinMs: 100,
+  reconnectMaxMs: 5_000,
+  /** Slots that a worker may offer. */
+  workerSlots: 10_000,
+
+  // --- shard -----------------------------------------------------------------------------------------------------------
+  /** Events of one commit. */
+  commitEvents: 1_000,
+  /** Bytes of one commit. */
+  commitBytes: 512 * 1024,
+  /** A commit's own deadline. */
+  commitDeadlineMs: 2_000,
+  /** Commands waiting for the shard, from which on submits are refused. */
+  inboxCommands: 50_000,
+  /** Bytes waiting for the shard, likewise. */
+  inboxBytes: 32 * 1024 * 1024,
+  /** Open workflows, from which on submits are refused. */
+  openWorkflows: 1_000_000,
+  /** Ended workflows that the memory tier keeps for reading. */
+  endedWorkflowsKept: 100_000,
+  /** Bytes of ended workflows that the memory tier keeps for reading. */
+  endedWorkflowsBytes: 512 * 1024 * 1024,
+  /** Definitions kept compiled. */
+  compiledDefinitions: 1_000,
+} as const;
