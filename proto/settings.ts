@@ -1,0 +1,193 @@
+/**
+ * The settings of the programs as data: what `--help`, `wf config`, the docs and the programs themselves read.
+ * `resolveSettings` turns arguments and environment into checked values.
+ */
+import { limits } from './limits.ts';
+import type { Setting, Settings, SettingTable } from './setting.ts';
+
+export * from './setting.ts';
+
+const logLevel = {
+  flag: '--log-level',
+  env: 'LOG_LEVEL',
+  type: 'choice',
+  choices: ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+  default: 'info',
+  doc: 'least severe lines that are written',
+} as const satisfies Setting;
+
+const token = {
+  flag: '--token',
+  env: 'WORKFLOW_TOKEN',
+  type: 'text',
+  default: null,
+  secret: true,
+  doc: 'bearer token that clients and workers must show; prefer the variable, flags are visible to other users',
+} as const satisfies Setting;
+
+const coordinatorUrl = {
+  flag: '--coordinator-url',
+  env: 'COORDINATOR_URL',
+  type: 'url',
+  protocols: ['http:', 'https:', 'ws:', 'wss:'],
+  default: 'http://localhost:8000',
+  doc: 'address of the coordinator; http and ws forms mean the same place',
+} as const satisfies Setting;
+
+/** Settings of the coordinator. */
+export const coordinatorSettings = table({
+  program: 'wf coordinator',
+  settings: {
+    port: {
+      flag: '--port',
+      env: 'PORT',
+      type: 'integer',
+      min: 0,
+      max: 65_535,
+      default: 8000,
+      doc: 'port for everything: REST, Connect, gRPC, worker streams, page; 0 takes a free one',
+    },
+    grpcPort: {
+      flag: '--grpc-port',
+      env: 'GRPC_PORT',
+      type: 'integer',
+      min: 0,
+      max: 65_535,
+      default: null,
+      doc: 'a port of its own for gRPC, besides the common one',
+    },
+    host: { flag: '--host', env: 'HOST', type: 'text', default: '127.0.0.1', doc: 'address to listen on; 0.0.0.0 for all' },
+    databaseUrl: {
+      flag: '--database-url',
+      env: 'DATABASE_URL',
+      type: 'url',
+      protocols: ['postgresql:', 'postgres:'],
+      default: null,
+      doc: 'PostgreSQL that keeps the journal',
+    },
+    redisUrl: {
+      flag: '--redis-url',
+      env: 'REDIS_URL',
+      type: 'url',
+      protocols: ['redis:', 'rediss:'],
+      default: null,
+      doc: 'Redis as second tier',
+    },
+    dataDir: {
+      flag: '--data-dir',
+      env: 'DATA_DIR',
+      type: 'text',
+      default: null,
+      doc: 'folder for the embedded journal; without it state is in memory',
+    },
+    token,
+    insecure: {
+      flag: '--insecure',
+      env: 'WORKFLOW_INSECURE',
+      type: 'boolean',
+      default: false,
+      doc: 'listen beyond this machine without a token',
+    },
+    logLevel,
+  },
+  rules: [
+    {
+      reads: ['host', 'token', 'insecure'],
+      check: ({ host, token, insecure }) =>
+        isLoopback(host) || token !== null || insecure
+          ? null
+          : `HOST: ${JSON.stringify(host)} is reachable from other machines: set WORKFLOW_TOKEN, or say --insecure if anybody may use it`,
+    },
+    {
+      reads: ['port', 'grpcPort'],
+      check: ({ port, grpcPort }) =>
+        grpcPort !== null && grpcPort !== 0 && grpcPort === port
+          ? `GRPC_PORT: ${grpcPort} is PORT too; gRPC is served on PORT anyway, so leave GRPC_PORT out or take another port`
+          : null,
+    },
+  ],
+});
+
+/** Settings of the stock worker. */
+export const workerSettings = table({
+  program: 'wf worker',
+  settings: {
+    coordinatorUrl,
+    workerId: {
+      flag: '--worker-id',
+      env: 'WORKER_ID',
+      type: 'text',
+      default: null,
+      doc: 'name of this worker, stable over restarts; made up if absent',
+    },
+    slots: {
+      flag: '--slots',
+      env: 'WORKER_SLOTS',
+      type: 'integer',
+      min: 1,
+      max: limits.workerSlots,
+      default: 10,
+      doc: 'attempts at once',
+    },
+    labels: { flag: '--labels', env: 'WORKER_LABELS', type: 'labels', default: {}, doc: 'labels that jobs may require, k=v,k=v' },
+    types: {
+      flag: '--types',
+      env: 'WORKER_TYPES',
+      type: 'list',
+      default: [],
+      doc: 'job types to take, a,b,c; all that it knows if absent',
+    },
+    connectionsFile: {
+      flag: '--connections-file',
+      env: 'CONNECTIONS_FILE',
+      type: 'text',
+      default: null,
+      doc: 'YAML file of named schemas, endpoints, channels and stores',
+    },
+    dataDir: { flag: '--data-dir', env: 'DATA_DIR', type: 'text', default: null, doc: 'folder below which jobs may keep files' },
+    token: { ...token, doc: 'bearer token to show to the coordinator; prefer the variable, flags are visible to other users' },
+    logLevel,
+  },
+  rules: [
+    {
+      reads: ['workerId'],
+      check: ({ workerId }) =>
+        workerId === null || /^[A-Za-z0-9._-]{1,128}$/.test(workerId)
+          ? null
+          : `WORKER_ID: ${JSON.stringify(workerId)}: must be 1 to ${limits.nameLength} of A-Z a-z 0-9 . _ -`,
+    },
+    {
+      reads: ['labels'],
+      check: ({ labels }) => labelsProblem('WORKER_LABELS', labels),
+    },
+  ],
+});
+
+/** Settings of clients: the library's default and the program `wf`. */
+export const clientSettings = table({
+  program: 'wf',
+  settings: {
+    coordinatorUrl,
+    token: { ...token, doc: 'bearer token to show to the coordinator; prefer the variable, flags are visible to other users' },
+  },
+  rules: [],
+});
+
+/** What is wrong with labels as a set: too many, too long. Null when nothing is. */
+function labelsProblem(name: string, labels: Readonly<Record<string, string>>): string | null {
+  const entries = Object.entries(labels);
+  if (entries.length > limits.labels) return `${name}: ${entries.length} labels, at most ${limits.labels}`;
+  const long = entries.find(([key, value]) => key.length > limits.labelKeyLength || value.length > limits.labelValueLength);
+  if (long === undefined) return null;
+  return `${name}: ${JSON.stringify(long[0])}: keys have at most ${limits.labelKeyLength} characters, values at most ${limits.labelValueLength}`;
+}
+
+/** Whether an address to listen on is reachable from this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** Keeps the literal types, so that values are typed. */
+function table<const S extends Settings>(definition: SettingTable<S>): SettingTable<S> {
+  return definition;
+}
