@@ -153,6 +153,8 @@ export interface Graph {
   readonly cleanupTimeoutMs: number;
   /** A running job that was told to stop and has not after this long is CANCELLED without its worker: `limits.cancelGraceMs`. */
   readonly cancelGraceMs: number;
+  /** Parameters and inputs of one job together, in bytes, at most: `limits.assignmentBytes`. More is the error INPUT_TOO_LARGE. */
+  readonly assignmentBytes: number;
   readonly outputs: Template | null;
   /** Fills defaults in and checks inputs against the schema; every problem at once. */
   readonly prepareInputs: (

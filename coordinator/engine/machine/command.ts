@@ -4,7 +4,7 @@
  */
 import type { Graph, Payload } from '../definition/graph.ts';
 import type { WorkflowEvent } from './event.ts';
-import type { JobError } from './state.ts';
+import type { JobError, WorkflowState } from './state.ts';
 
 /** How a handler ended. `released`: given back before the handler did anything; burns no attempt. */
 export type AttemptOutcome =
@@ -87,7 +87,7 @@ export type Command =
  */
 export type IgnoredReason = 'duplicate' | 'stale' | 'ended' | 'invalid' | 'nothing-due';
 
-/** What a command leads to: events in order (possibly none), or why nothing. */
+/** What a command leads to: events in order (never none) and the state after them, or why nothing. */
 export type Decision =
-  | { readonly kind: 'events'; readonly events: readonly WorkflowEvent[] }
+  | { readonly kind: 'events'; readonly events: readonly WorkflowEvent[]; readonly state: WorkflowState }
   | { readonly kind: 'ignored'; readonly reason: IgnoredReason; readonly message: string };

@@ -11,7 +11,7 @@
 import type { Graph, Payload } from '../definition/graph.ts';
 
 export type WorkflowStatus = 'PENDING' | 'RUNNING' | 'PAUSED' | 'SUCCEEDED' | 'FAILED' | 'CANCELLED';
-/** READY covers running and waiting to retry too: see `jobStatus`. */
+/** READY covers running and waiting to retry too, for where an attempt runs is no fact: see `jobStatus`. */
 export type JobPhase = 'PENDING' | 'READY' | 'SUCCEEDED' | 'FAILED' | 'CANCELLED' | 'SKIPPED';
 /** What people are shown. */
 export type JobStatus = JobPhase | 'RUNNING' | 'RETRYING';
@@ -31,6 +31,8 @@ export interface JobError {
 /** Who tried, and since when. `workerId` is empty and `startMs` 0 when no worker had accepted it. */
 export interface AttemptRecord {
   readonly number: number;
+  /** The lease token it ran under: tells a repeated result from a foreign one. Empty when it never had a lease. */
+  readonly token: string;
   readonly workerId: string;
   readonly startMs: number;
 }
@@ -50,53 +52,55 @@ export interface Lease {
   readonly fencingToken: number;
   readonly assignedAt: number;
   /** Null until the worker accepts it. */
-  acceptedAt: number | null;
+  readonly acceptedAt: number | null;
   /** When the handler last showed life; equals `acceptedAt` at first. */
-  beatAt: number;
+  readonly beatAt: number;
   /** When the worker was told to stop; null while it was not. */
-  cancelAt: number | null;
-  progress: number | null;
-  progressMessage: string;
+  readonly cancelAt: number | null;
+  readonly progress: number | null;
+  readonly progressMessage: string;
 }
 
-/** One job of one workflow. */
+/** One job of one workflow. Immutable: `evolve` replaces it. */
 export interface JobState {
-  readonly index: number;
-  phase: JobPhase;
-  skipReason: SkipReason | null;
+  readonly phase: JobPhase;
+  readonly skipReason: SkipReason | null;
   /** Indexes of failed jobs, ascending. */
-  causes: readonly number[];
+  readonly causes: readonly number[];
   /** When it became READY; 0 before. */
-  readyAt: number;
+  readonly readyAt: number;
   /** No attempt starts before this time: `readyAt`, later the time of the next attempt. */
-  notBefore: number;
+  readonly notBefore: number;
   /** Rendered parameters; null when the definition's are static. */
-  parameters: Payload | null;
+  readonly parameters: Payload | null;
   /** Jobs whose outputs are its input, by index. */
-  inputJobs: readonly number[];
+  readonly inputJobs: readonly number[];
   /** Attempts that ended, oldest first. */
-  attempts: EndedAttempt[];
-  checkpoint: Payload | null;
-  output: Payload | null;
+  readonly attempts: readonly EndedAttempt[];
+  readonly checkpoint: Payload | null;
+  readonly output: Payload | null;
   /** Of the last attempt that failed, or of the job itself. */
-  error: JobError | null;
-  endedAt: number;
+  readonly error: JobError | null;
+  /** 0 before the end. */
+  readonly endedAt: number;
   /** Volatile. */
-  lease: Lease | null;
+  readonly lease: Lease | null;
 }
 
 /** One workflow. */
 export interface WorkflowState {
   readonly id: string;
   readonly graph: Graph;
-  status: WorkflowStatus;
   readonly inputs: Payload;
   readonly labels: Readonly<Record<string, string>>;
   readonly idempotencyKey: string;
   readonly requestHash: string;
   readonly submittedAt: number;
+  status: WorkflowStatus;
   /** 0 before the start. */
   startedAt: number;
+  /** When it was last resumed; 0 when never. Time in the queue counts from here. */
+  resumedAt: number;
   /** 0 before the end. */
   endedAt: number;
   /** 0 until a cancel was accepted. */
@@ -106,8 +110,10 @@ export interface WorkflowState {
   forced: boolean;
   /** 0 until `timeout` passed. */
   timedOutAt: number;
-  /** A job had FAILED without allow_failure and without `recover` when the cancel was accepted: the end is FAILED all the same. */
-  failedBeforeCancel: boolean;
+  /** Jobs that FAILED without `allow_failure`, in the order in which they did. */
+  failures: readonly number[];
+  /** How many of `failures` were there when the first cancel or timeout came; null before one. Later ones do not change how the workflow ends. */
+  failuresBeforeStop: number | null;
   outputs: Payload | null;
   error: JobError | null;
   /** The job that `error` is about; null when it is about the workflow. */
