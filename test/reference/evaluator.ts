@@ -3,7 +3,8 @@
  *
  * Written from the language page alone (sections 2 and 3, cited as [2.1] ... [3]) and from nothing of the engine, so that the two can be held
  * against each other. It is slow and literal on purpose: look at every open job again and again until no rule says anything new.
- * It knows no time, no attempts, no cancel: one run, each job that may run is run once, and ends as told.
+ * It knows no time, no attempts, no cancel: one run, each job that may run is run once, and ends as told. `progress` answers in the middle of a
+ * run, where some jobs that run have not ended; `evaluate` answers at its end.
  *
  * Where the page leaves room, this is the reading taken:
  *  A. A job that FAILED with `allow_failure` takes its success edges *and* its failure edges: [2.3] names it in both.
@@ -66,31 +67,38 @@ export interface Verdict {
   readonly blamed: readonly number[];
 }
 
-type Resolution = 'taken' | 'neutral' | 'broken';
-type Endings = readonly (Ending | null)[];
+/** Where a job stands in the middle of a run: not decided, with a worker, or ended. */
+export type Standing = 'waiting' | 'running' | Ending;
 
-/** Runs the rules until nothing changes. Throws when the graph is one that the validator refuses, or when the rules get stuck. */
+type Resolution = 'taken' | 'neutral' | 'broken';
+
+/** Runs the rules to the end. Throws when the graph is one that the validator refuses, or when the rules get stuck. */
 export function evaluate(graph: AbstractGraph, outcomes: readonly Outcome[]): Verdict {
-  const endings: (Ending | null)[] = graph.jobs.map(() => null);
+  const jobs = progress(graph, outcomes).map((standing, index) => {
+    if (typeof standing === 'string') throw new Error(`stuck: job ${graph.jobs[index].id} never ends`);
+    return standing;
+  });
+  const blamed = jobs.flatMap((_, index) => (isBlamed(graph, jobs, index) ? [index] : []));
+  return { jobs, workflow: blamed.length > 0 ? 'FAILED' : 'SUCCEEDED', blamed };
+}
+
+/** Runs the rules until nothing changes; an outcome that is null is not known yet: that job, if it runs, still does. */
+export function progress(graph: AbstractGraph, outcomes: readonly (Outcome | null)[]): Standing[] {
+  const standings: Standing[] = graph.jobs.map(() => 'waiting');
   for (const [index] of graph.jobs.entries()) {
     if (isFinaliser(graph, index) && graph.edges.some((edge) => edge.source === index)) throw new Error(`finaliser ${index} has out-edges`);
   }
   for (let changed = true; changed; ) {
     changed = false;
     for (const [index] of graph.jobs.entries()) {
-      if (endings[index] !== null) continue;
-      const decision = decideJoin(graph, endings, index);
+      if (standings[index] !== 'waiting') continue;
+      const decision = decideJoin(graph, standings, index);
       if (decision === 'wait') continue;
-      endings[index] = decision === 'run' ? runJob(graph, outcomes, index) : decision;
+      standings[index] = decision === 'run' ? runJob(graph, outcomes, index) : decision;
       changed = true;
     }
   }
-  const jobs = endings.map((ending, index) => {
-    if (ending === null) throw new Error(`stuck: job ${graph.jobs[index].id} never ends`);
-    return ending;
-  });
-  const blamed = jobs.flatMap((_, index) => (isBlamed(graph, jobs, index) ? [index] : []));
-  return { jobs, workflow: blamed.length > 0 ? 'FAILED' : 'SUCCEEDED', blamed };
+  return standings;
 }
 
 /** [2.6] `always_run` without in-edges. */
@@ -99,20 +107,20 @@ export function isFinaliser(graph: AbstractGraph, index: number): boolean {
 }
 
 /** [2.1] [2.4] [2.6]: whether the job runs, waits, or is skipped and how. */
-function decideJoin(graph: AbstractGraph, endings: Endings, index: number): 'run' | 'wait' | Ending {
+function decideJoin(graph: AbstractGraph, standings: readonly Standing[], index: number): 'run' | 'wait' | Ending {
   const job = graph.jobs[index];
   const edges = inEdges(graph, index);
 
   // [2.6] "it runs when every job that is not a finaliser has ended"
   if (isFinaliser(graph, index)) {
-    return graph.jobs.every((_, other) => isFinaliser(graph, other) || endings[other] !== null) ? 'run' : 'wait';
+    return graph.jobs.every((_, other) => isFinaliser(graph, other) || hasEnded(standings[other])) ? 'run' : 'wait';
   }
   // [2.6] "runs when all its sources have ended, however they ended"
-  if (job.alwaysRun) return edges.every((edge) => endings[edge.source] !== null) ? 'run' : 'wait';
+  if (job.alwaysRun) return edges.every((edge) => hasEnded(standings[edge.source])) ? 'run' : 'wait';
   // [2.1] "a job with no in-edge is a root and runs when the workflow starts"
   if (edges.length === 0) return 'run';
 
-  const resolutions = edges.map((edge) => resolve(graph, endings, edge));
+  const resolutions = edges.map((edge) => resolve(graph, standings, edge));
   const allResolved = resolutions.every((resolution) => resolution !== null);
   const someTaken = resolutions.includes('taken');
   const someBroken = resolutions.includes('broken');
@@ -128,7 +136,7 @@ function decideJoin(graph: AbstractGraph, endings: Endings, index: number): 'run
   if (someTaken && !someBroken) return 'run';
   // [2.4] "otherwise skip: UPSTREAM_FAILED with the union of the causes if one is broken"
   if (someBroken) {
-    const causes = new Set(edges.filter((_, at) => resolutions[at] === 'broken').flatMap((edge) => lostTo(endings, edge.source)));
+    const causes = new Set(edges.filter((_, at) => resolutions[at] === 'broken').flatMap((edge) => lostTo(standings, edge.source)));
     return { status: 'SKIPPED', ran: false, reason: 'UPSTREAM_FAILED', causes: [...causes].sort((a, b) => a - b) };
   }
   // [2.4] "else BRANCH_NOT_TAKEN if it has failure edges only, else UPSTREAM_SKIPPED"
@@ -136,49 +144,52 @@ function decideJoin(graph: AbstractGraph, endings: Endings, index: number): 'run
 }
 
 /** [2.5] `if` after the join, then the run itself. */
-function runJob(graph: AbstractGraph, outcomes: readonly Outcome[], index: number): Ending {
+function runJob(graph: AbstractGraph, outcomes: readonly (Outcome | null)[], index: number): Standing {
   switch (graph.jobs[index].condition) {
     case 'false':
       return { status: 'SKIPPED', ran: false, reason: 'CONDITION_FALSE', causes: [] };
     case 'error':
       return { status: 'FAILED', ran: false };
     case 'true':
-    case 'none':
-      return { status: outcomes[index], ran: true };
+    case 'none': {
+      const status = outcomes[index];
+      return status === null ? 'running' : { status, ran: true };
+    }
   }
 }
 
 /** [2.3] How an edge resolved; null: its source has not ended. */
-function resolve(graph: AbstractGraph, endings: Endings, edge: AbstractEdge): Resolution | null {
-  const source = endings[edge.source];
-  if (source === null) return null;
-  if (isTaken(graph, endings, edge)) return 'taken';
+function resolve(graph: AbstractGraph, standings: readonly Standing[], edge: AbstractEdge): Resolution | null {
+  const source = standings[edge.source];
+  if (!hasEnded(source)) return null;
+  if (isTaken(graph, standings, edge)) return 'taken';
   // "a failure edge that was not taken"
   if (edge.kind === 'failure') return 'neutral';
   // "a success edge whose source was skipped for CONDITION_FALSE, BRANCH_NOT_TAKEN or UPSTREAM_SKIPPED"
   if (source.status === 'SKIPPED' && source.reason !== 'UPSTREAM_FAILED') return 'neutral';
   // "a success edge lost because job X failed, when this target is also reachable from X ...; with several causes, this must hold for each"
-  if (lostTo(endings, edge.source).every((x) => reachableAlongOutcome(graph, endings, x, edge.target))) return 'neutral';
+  if (lostTo(standings, edge.source).every((x) => reachableAlongOutcome(graph, standings, x, edge.target))) return 'neutral';
   // "every other success edge that was not taken"
   return 'broken';
 }
 
 /** [2.3] "taken: a success edge whose source SUCCEEDED (or FAILED with `allow_failure`); a failure edge whose source FAILED". */
-function isTaken(graph: AbstractGraph, endings: Endings, edge: AbstractEdge): boolean {
-  const status = endings[edge.source]?.status;
+function isTaken(graph: AbstractGraph, standings: readonly Standing[], edge: AbstractEdge): boolean {
+  const source = standings[edge.source];
+  const status = hasEnded(source) ? source.status : null;
   if (edge.kind === 'failure') return status === 'FAILED';
   return status === 'SUCCEEDED' || (status === 'FAILED' && graph.jobs[edge.source].allowFailure);
 }
 
 /** [2.3] "X the source, or the recorded cause of the source's skip". */
-function lostTo(endings: Endings, source: number): readonly number[] {
-  const ending = endings[source];
-  return ending?.status === 'SKIPPED' ? ending.causes : [source];
+function lostTo(standings: readonly Standing[], source: number): readonly number[] {
+  const standing = standings[source];
+  return hasEnded(standing) && standing.status === 'SKIPPED' ? standing.causes : [source];
 }
 
 /** [2.3] "through the edges of X that its outcome took, and from there on along edges of either kind". */
-function reachableAlongOutcome(graph: AbstractGraph, endings: Endings, x: number, target: number): boolean {
-  return graph.edges.some((edge) => edge.source === x && isTaken(graph, endings, edge) && reachable(graph, edge.target, target));
+function reachableAlongOutcome(graph: AbstractGraph, standings: readonly Standing[], x: number, target: number): boolean {
+  return graph.edges.some((edge) => edge.source === x && isTaken(graph, standings, edge) && reachable(graph, edge.target, target));
 }
 
 function reachable(graph: AbstractGraph, from: number, target: number): boolean {
@@ -193,6 +204,10 @@ function isBlamed(graph: AbstractGraph, endings: readonly Ending[], index: numbe
   const handlers = graph.edges.filter((edge) => edge.source === index && edge.kind === 'failure').map((edge) => endings[edge.target]);
   const thatRan = handlers.filter((ending) => ending.status !== 'SKIPPED');
   return thatRan.length === 0 || thatRan.some((ending) => ending.status !== 'SUCCEEDED');
+}
+
+function hasEnded(standing: Standing): standing is Ending {
+  return typeof standing !== 'string';
 }
 
 function inEdges(graph: AbstractGraph, index: number): readonly AbstractEdge[] {
