@@ -13,3 +13,4 @@ export * from './gen/workflow/v1/worker_pb.ts';
 export * from './gen/workflow/v1/worker_service_pb.ts';
 export * from './gen/workflow/v1/workflow_pb.ts';
 export * from './gen/workflow/v1/workflow_service_pb.ts';
+export * from './stream.ts';

@@ -120,6 +120,30 @@ export const limits = {
   reconnectMaxMs: 5_000,
   /** Slots that a worker may offer. */
   workerSlots: 10_000,
+  /** Attempts that one worker may hold over a reconnect, running or with a result that waits. */
+  workerInFlight: 100_000,
+  /** Characters of a lease token. */
+  leaseTokenLength: 256,
+  /** Reasons and progress messages on the stream; cut. */
+  reasonBytes: 1024,
+  /** Bad frames of one session, from which on it is closed. */
+  frameErrors: 100,
+  /** Time for a worker's connection to be established, handshake included. */
+  connectTimeoutMs: 5_000,
+  /** Time from Hello to Welcome, after which a worker tries elsewhere. */
+  welcomeTimeoutMs: 10_000,
+  /** A result without an ack for this long is sent again on the same connection. */
+  resultResendMs: 15_000,
+  /** Results without an ack, from which on a worker asks for no more work. */
+  workerResultsKept: 10_000,
+  /** Bytes of results without an ack, likewise. */
+  workerResultBytesKept: 64 * 1024 * 1024,
+  /** Log lines that wait in a worker for the connection; later ones are dropped and counted. */
+  workerLogBytes: 1024 * 1024,
+  /** An alarm that fires later than this means that the process itself stood still; that time is nobody's silence. */
+  stallToleranceMs: 500,
+  /** Time for workers to move elsewhere after GoAway, before their connections are closed. */
+  goAwayMs: 2_000,
 
   // --- shard -----------------------------------------------------------------------------------------------------------
   /** Events of one commit. */
