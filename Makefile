@@ -19,7 +19,7 @@ help: ## List the commands
 install: ## Install what is needed to run, test and build
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node 20 or newer and npm are needed: https://nodejs.org" >&2; exit 1; }
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || { echo "Node 20 or newer is needed, this is $$(node --version)" >&2; exit 1; }
-	@cmp -s package-lock.json $(INSTALLED) || { npm ci && cp package-lock.json $(INSTALLED); }
+	@cmp -s package-lock.json $(INSTALLED) || { npm ci --loglevel=error --no-audit --no-fund && cp package-lock.json $(INSTALLED); }
 
 install-dev: install ## The same: the tools of developers are always there
 
