@@ -1,4 +1,5 @@
-/** Generated code of the vendored contracts: HTTP annotations, gRPC health and reflection. Only the coordinator's faces need it. */
+/** Generated code of the vendored contracts: rules of fields, HTTP annotations, gRPC health and reflection. Only the coordinator's faces need it. */
+export { field as fieldRules, oneof as oneofRules } from './gen/buf/validate/validate_pb.ts';
 export { http } from './gen/google/api/annotations_pb.ts';
 export * from './gen/google/api/http_pb.ts';
 export * as health from './gen/grpc/health/v1/health_pb.ts';
