@@ -4,7 +4,7 @@
  * Invariants
  * 1. Only the token of the current lease can change a job. Any other is `stale`, or `duplicate` when its result is the one on record.
  * 2. An attempt that no worker accepted leaves no trace.
- * 3. After a cancel no attempt follows another.
+ * 3. After a cancel no attempt follows another: not after a recovery either, which knows no longer who was told to stop.
  */
 import type { Payload } from '../definition/graph.ts';
 import { readPayload } from '../definition/payload.ts';
@@ -12,7 +12,8 @@ import type { AttemptOutcome, Command, Decision } from './command.ts';
 import { Draft, ignored } from './draft.ts';
 import { retryDelayMs, WORKER_LOST } from './retry.ts';
 import { permanentError, settle } from './settle.ts';
-import { type AttemptRecord, hasEnded, type JobError, type JobState, type Lease, type WorkflowState } from './state.ts';
+import { type AttemptRecord, type EndedAttempt, hasEnded, type JobError, type JobState, type Lease, type WorkflowState } from './state.ts';
+import { isToStop } from './timers.ts';
 
 type AttemptCommand = Extract<Command, { token: string }>;
 
@@ -77,23 +78,24 @@ export function recordOf(lease: Lease, startedAt: number): AttemptRecord {
 /** A token that is not the lease's: on record, of an ended workflow, or of an attempt that lost its lease. */
 function foreign(state: WorkflowState, job: JobState, command: AttemptCommand): Decision {
   const recorded = job.attempts.find((attempt) => attempt.token === command.token);
-  if (command.kind === 'result' && recorded !== undefined && recorded.outcome === recordedAs(command.outcome)) {
+  if (command.kind === 'result' && recorded !== undefined && isOnRecord(recorded, command.outcome)) {
     return ignored('duplicate', 'this result was recorded before');
   }
   if (hasEnded(state.status)) return ignored('ended', `the workflow has ended: ${state.status}`);
   return ignored('stale', 'the attempt no longer holds the lease of its job');
 }
 
-function recordedAs(outcome: AttemptOutcome): string | null {
+/** Whether `outcome` is the one that ended the attempt, in the form that `endAttempt` gave it. */
+function isOnRecord({ outcome: recorded, error }: EndedAttempt, outcome: AttemptOutcome): boolean {
   switch (outcome.kind) {
     case 'succeeded':
-      return 'SUCCEEDED';
+      return recorded === 'SUCCEEDED' || error?.code === 'OUTPUT_SCHEMA';
     case 'failed':
-      return 'FAILED';
+      return recorded === 'FAILED' && error?.code === outcome.error.code;
     case 'cancelled':
-      return 'CANCELLED';
+      return recorded === 'CANCELLED' || error?.code === 'CANCELLED';
     case 'released':
-      return null;
+      return false;
     default:
       return outcome satisfies never;
   }
@@ -103,6 +105,7 @@ function assign(state: WorkflowState, job: JobState, command: Extract<Command, {
   if (hasEnded(state.status)) return ignored('ended', `the workflow has ended: ${state.status}`);
   if (state.status !== 'RUNNING') return ignored('invalid', `nothing is dispatched while the workflow is ${state.status}`);
   if (job.phase !== 'READY' || job.lease !== null) return ignored('invalid', 'the job does not wait for a worker');
+  if (isToStop(state, command.job)) return ignored('invalid', 'the workflow is on its way to its end');
   if (job.notBefore > command.at) return ignored('invalid', `the next attempt may not start for ${job.notBefore - command.at} ms`);
   const draft = new Draft(state);
   draft.emit({
@@ -120,13 +123,15 @@ function assign(state: WorkflowState, job: JobState, command: Extract<Command, {
 function reattach(state: WorkflowState, job: JobState, command: Extract<Command, { kind: 'reattach' }>): Decision {
   if (hasEnded(state.status)) return ignored('ended', `the workflow has ended: ${state.status}`);
   if (job.lease?.token === command.token) return ignored('duplicate', 'the attempt holds its lease');
-  if (job.phase !== 'READY' || job.lease !== null || command.attempt !== job.attempts.length + 1) {
+  const onRecord = job.attempts.some((ended) => ended.token === command.token);
+  if (job.phase !== 'READY' || job.lease !== null || onRecord || command.attempt !== job.attempts.length + 1) {
     return ignored('stale', 'another attempt counts');
   }
   const { at, job: index, token, workerId, attempt, fencingToken } = command;
   const draft = new Draft(state);
   draft.emit({ kind: 'attemptAssigned', at, job: index, token, workerId, attempt, fencingToken });
   draft.emit({ kind: 'attemptAccepted', at, job: index, startedAt: at - command.runningMs });
+  if (isToStop(state, index)) draft.emit({ kind: 'attemptCancelSent', at, job: index, token, reason: state.cancelReason });
   return draft.decision();
 }
 

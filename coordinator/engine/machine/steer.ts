@@ -82,8 +82,9 @@ function tick(draft: Draft, at: number): void {
     stopJobs(draft, at, `the workflow's ${limit} has passed`);
   }
   for (let index = 0; index < state.jobs.length; index++) {
-    const next = jobTimer(state, index);
-    if (next !== null && next.at <= at) fire(draft, at, index, next.timer);
+    // Again, because a late tick can find the next one due too: the attempt's timeout, and then the job's.
+    for (let next = jobTimer(state, index); next !== null && next.at <= at; next = jobTimer(state, index))
+      fire(draft, at, index, next.timer);
   }
 }
 

@@ -20,6 +20,8 @@ export function jobTimer(state: WorkflowState, index: number): { readonly timer:
   const { timeouts } = state.graph.jobs[index]!;
   const { lease } = job;
   if (lease !== null && lease.cancelAt !== null) return { timer: 'cancelGrace', at: lease.cancelAt + state.graph.cancelGraceMs };
+  // Only after a recovery: it ran when it was told to stop, and its worker may come back with it.
+  if (lease === null && isToStop(state, index)) return { timer: 'cancelGrace', at: firstStop(state) + state.graph.cancelGraceMs };
   let next: { timer: JobTimer; at: number } | null = null;
   const consider = (timer: JobTimer, since: number, limitMs: number | null): void => {
     if (limitMs !== null && (next === null || since + limitMs < next.at)) next = { timer, at: since + limitMs };
@@ -62,13 +64,21 @@ export function nextWake(state: WorkflowState): number | null {
   return next;
 }
 
-/** Jobs that wait for a worker, in the order of the file: READY without a lease. `JobState.notBefore` says from when on. None while the workflow is paused. */
+/** Whether a cancel or timeout of the workflow meant this job too: it is never dispatched again, and told to stop where it runs. */
+export function isToStop(state: WorkflowState, index: number): boolean {
+  return state.failuresBeforeStop !== null && (state.forced || !state.graph.jobs[index]!.alwaysRun);
+}
+
+/**
+ * Jobs that wait for a worker, in the order of the file: READY without a lease. `JobState.notBefore` says from when on.
+ * None while the workflow is paused, and none that is to stop.
+ */
 export function readyJobs(state: WorkflowState): readonly number[] {
   if (state.status !== 'RUNNING') return [];
   const ready: number[] = [];
   for (let index = 0; index < state.jobs.length; index++) {
     const job = state.jobs[index]!;
-    if (job.phase === 'READY' && job.lease === null) ready.push(index);
+    if (job.phase === 'READY' && job.lease === null && !isToStop(state, index)) ready.push(index);
   }
   return ready;
 }
