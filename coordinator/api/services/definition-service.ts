@@ -1,0 +1,91 @@
+/** Register, find and check definitions. */
+import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { compile, type Graph, type GraphJob } from '@workflow-orchestrator/engine/definition';
+import {
+  type Definition,
+  DefinitionSchema,
+  DefinitionService,
+  Edge_Kind,
+  GetDefinitionResponseSchema,
+  JobDefinition_Join,
+  type JobDefinitionSchema,
+  ListDefinitionsResponseSchema,
+  RegisterDefinitionResponseSchema,
+  ValidateDefinitionResponseSchema,
+} from '@workflow-orchestrator/proto';
+import { type MountedService, mount } from '../context.ts';
+import type { Definitions, Registered } from './definitions.ts';
+import { badDefinition, notFound, problemMessage } from './failures.ts';
+import { pageSize, pageTokenOf, readPageToken } from './pages.ts';
+
+const JOINS = { all: JobDefinition_Join.ALL, any: JobDefinition_Join.ANY, all_done: JobDefinition_Join.ALL_DONE } as const;
+
+/** The definition service. */
+export function definitionService(definitions: Definitions): MountedService<typeof DefinitionService> {
+  return mount(DefinitionService, {
+    async registerDefinition({ yaml }) {
+      const registration = await definitions.register(yaml);
+      if (registration.kind === 'bad') throw badDefinition(registration.problems);
+      const { registered } = registration;
+      return create(RegisterDefinitionResponseSchema, { definition: whole(registered), existed: registered.existed });
+    },
+
+    async validateDefinition({ yaml }) {
+      const compiled = compile(yaml);
+      if (compiled.kind === 'bad') return create(ValidateDefinitionResponseSchema, { problems: compiled.problems.map(problemMessage) });
+      return create(ValidateDefinitionResponseSchema, {
+        valid: true,
+        definition: { ...outline(compiled.graph), jobs: compiled.graph.jobs.map((job) => renderJob(compiled.graph, job)) },
+      });
+    },
+
+    async listDefinitions({ name, pageSize: size, pageToken }) {
+      const limit = pageSize(size, 50);
+      const found = definitions.list(name, readPageToken('definitions', pageToken), limit + 1);
+      const page = found.slice(0, limit);
+      return create(ListDefinitionsResponseSchema, {
+        definitions: page.map(({ graph, stored }) => ({ ...outline(graph), registerTime: timestampFromMs(stored.registeredAt) })),
+        nextPageToken: found.length > page.length ? pageTokenOf('definitions', page.at(-1)!.stored.hash) : '',
+      });
+    },
+
+    async getDefinition({ hash }) {
+      const registered = definitions.byHash(hash);
+      if (registered === undefined) throw notFound('definition', hash);
+      return create(GetDefinitionResponseSchema, { definition: whole(registered) });
+    },
+  });
+}
+
+function whole({ graph, stored }: Registered): Definition {
+  return create(DefinitionSchema, {
+    ...outline(graph),
+    jobs: graph.jobs.map((job) => renderJob(graph, job)),
+    registerTime: timestampFromMs(stored.registeredAt),
+    yaml: stored.yaml,
+  });
+}
+
+function outline(graph: Graph): MessageInitShape<typeof DefinitionSchema> {
+  const { hash, name, version, description, inputsSchema } = graph;
+  return { hash, name, version, description, ...(inputsSchema === null ? {} : { inputsSchema: inputsSchema as JsonObject }) };
+}
+
+function renderJob(graph: Graph, job: GraphJob): MessageInitShape<typeof JobDefinitionSchema> {
+  return {
+    id: job.id,
+    name: job.name,
+    type: job.type,
+    alwaysRun: job.alwaysRun,
+    condition: job.condition?.source ?? '',
+    join: JOINS[job.join],
+    inEdges: job.inEdges.map(({ source, kind }) => ({
+      source: graph.jobs[source]!.id,
+      kind: kind === 'success' ? Edge_Kind.SUCCESS : Edge_Kind.FAILURE,
+    })),
+    allowFailure: job.allowFailure,
+    priority: job.priority,
+    maxAttempts: job.retry.maxAttempts,
+  };
+}

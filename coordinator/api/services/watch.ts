@@ -1,0 +1,84 @@
+/**
+ * Following one workflow.
+ *
+ * Invariants
+ * 1. Events come in order, without gaps, from `after_seq` on; the event that ends the workflow is the last item.
+ * 2. Live updates come between them, never before the event that made them possible.
+ */
+import { create } from '@bufbuild/protobuf';
+import { Code, ConnectError } from '@connectrpc/connect';
+import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
+import {
+  ErrorInfoSchema,
+  type WatchWorkflowRequest,
+  type WatchWorkflowResponse,
+  WatchWorkflowResponseSchema,
+} from '@workflow-orchestrator/proto';
+import { limits } from '@workflow-orchestrator/proto/limits';
+import type { Shard } from '../../shard/shard.ts';
+import { toMessage } from '../../store/codec.ts';
+import type { CallContext } from '../context.ts';
+import { badField, limitExceeded, notFound } from './failures.ts';
+import { Feed } from './feed.ts';
+import { renderJob } from './render.ts';
+
+type Item =
+  | { readonly kind: 'event'; readonly seq: number; readonly event: DurableEvent }
+  | { readonly kind: 'live'; readonly job: number; readonly live: JobState; readonly at: number };
+
+/** The watches that are open on one shard. */
+export class Watches {
+  readonly #shard: Shard;
+  #open = 0;
+
+  constructor(shard: Shard) {
+    this.#shard = shard;
+  }
+
+  /** Streams a workflow to one watcher. */
+  async *watch({ workflowId, afterSeq: after, follow }: WatchWorkflowRequest, context: CallContext): AsyncIterable<WatchWorkflowResponse> {
+    const afterSeq = Number(after);
+    // Everything decided before this call is committed first: a watch that follows a submit finds its workflow.
+    const lastSeq = await this.#shard.query((table) => table.get(workflowId)?.events.length ?? null);
+    if (lastSeq === null) throw notFound('workflow', workflowId);
+    if (afterSeq > lastSeq) throw badField('after_seq', `the workflow has ${lastSeq} events so far`);
+    if (this.#open >= limits.watches) throw limitExceeded('watches', limits.watches, 'too many watches are open');
+
+    const feed = new Feed<Item>(limits.watchBacklog + lastSeq - afterSeq, slow);
+    const subscription = this.#shard.watch(workflowId, afterSeq, {
+      event(seq, event) {
+        feed.push({ kind: 'event', seq, event });
+        if (event.kind === 'ended') feed.close();
+      },
+      live: (job, live, at) => feed.push({ kind: 'live', job, live, at }),
+    });
+    if (subscription === null) throw notFound('workflow', workflowId);
+    const { record } = subscription;
+    if (follow === false || record.events.at(-1)?.kind === 'ended') feed.close();
+    this.#open += 1;
+    try {
+      for await (const items of feed.batches(context.signal)) {
+        for (const item of items) yield item.kind === 'event' ? eventResponse(record.state, item) : liveResponse(record.state, item);
+      }
+    } finally {
+      this.#open -= 1;
+      subscription.stop();
+    }
+  }
+}
+
+function eventResponse({ graph }: WorkflowState, { event, seq }: Extract<Item, { kind: 'event' }>): WatchWorkflowResponse {
+  const message = toMessage(event, seq);
+  if ('job' in event) message.jobId = graph.jobs[event.job]!.id;
+  return create(WatchWorkflowResponseSchema, { item: { case: 'event', value: message } });
+}
+
+function liveResponse(state: WorkflowState, { job, at, live }: Extract<Item, { kind: 'live' }>): WatchWorkflowResponse {
+  return create(WatchWorkflowResponseSchema, { item: { case: 'jobUpdate', value: renderJob(state, job, live, at) } });
+}
+
+function slow(): ConnectError {
+  return new ConnectError('the watcher is too slow; resume with the last seq that it saw', Code.ResourceExhausted, undefined, [
+    { desc: ErrorInfoSchema, value: { reason: 'SLOW_WATCHER', metadata: { limit: 'watchBacklog' } } },
+  ]);
+}

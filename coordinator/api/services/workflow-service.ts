@@ -1,0 +1,240 @@
+/** Submit, steer and follow workflows: the one implementation behind all faces. */
+import { create } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { hasEnded, isDurable } from '@workflow-orchestrator/engine/machine';
+import {
+  BatchSubmitResultSchema,
+  BatchSubmitWorkflowsResponseSchema,
+  CancelWorkflowResponseSchema,
+  type Durability,
+  GetJobResponseSchema,
+  GetWorkflowResponseSchema,
+  type Job_Status,
+  ListAttemptsResponseSchema,
+  ListJobsResponseSchema,
+  type ListWorkflowsRequest,
+  ListWorkflowsResponseSchema,
+  PauseWorkflowResponseSchema,
+  type ReadLogsRequest,
+  type ReadLogsResponse,
+  ReadLogsResponseSchema,
+  ResumeWorkflowResponseSchema,
+  StartWorkflowResponseSchema,
+  SubmitWorkflowResponseSchema,
+  type Workflow,
+  Workflow_Status,
+  Workflow_View,
+  WorkflowService,
+} from '@workflow-orchestrator/proto';
+import { limits } from '@workflow-orchestrator/proto/limits';
+import type { ClientCommand, Shard, Submission, SubmitReply } from '../../shard/shard.ts';
+import type { ListFilter, WorkflowRecord } from '../../shard/workflow-table.ts';
+import { type CallContext, type MountedService, mount } from '../context.ts';
+import { badField, keyReused, notFound, overloaded, wrongState } from './failures.ts';
+import { Feed } from './feed.ts';
+import type { Logs } from './logs.ts';
+import { pageSize, pageTokenOf, readPageToken } from './pages.ts';
+import { renderAttempts, renderJob, renderWorkflow } from './render.ts';
+import type { Submissions } from './submissions.ts';
+import { Watches } from './watch.ts';
+
+/** What the workflow service works on. */
+export interface WorkflowServiceParts {
+  readonly shard: Shard;
+  readonly submissions: Submissions;
+  readonly logs: Logs;
+}
+
+/** The workflow service over one shard. */
+export function workflowService({ shard, submissions, logs }: WorkflowServiceParts): MountedService<typeof WorkflowService> {
+  const { durability } = shard;
+  const watches = new Watches(shard);
+
+  const steer = async (workflowId: string, command: ClientCommand): Promise<Workflow> => {
+    const reply = await shard.command(workflowId, command);
+    if (reply.kind === 'not-found') throw notFound('workflow', workflowId);
+    if (reply.kind === 'ignored' && reply.reason !== 'duplicate') {
+      throw wrongState(workflowId, reply.reason === 'ended' ? 'WORKFLOW_ENDED' : 'WRONG_STATE', reply.message);
+    }
+    return renderWorkflow(reply.state, 'full', durability, reply.at);
+  };
+
+  const read = async <T>(workflowId: string, view: (record: WorkflowRecord, at: number) => T): Promise<T> => {
+    const found = await shard.query((table, at) => {
+      const record = table.get(workflowId);
+      return record === undefined ? null : { value: view(record, at) };
+    });
+    if (found === null) throw notFound('workflow', workflowId);
+    return found.value;
+  };
+
+  const readJob = <T>(workflowId: string, jobId: string, view: (record: WorkflowRecord, index: number, at: number) => T): Promise<T> =>
+    read(workflowId, (record, at) => {
+      const index = record.state.graph.indexOf.get(jobId);
+      if (index === undefined) throw notFound('job', jobId);
+      return view(record, index, at);
+    });
+
+  return mount(WorkflowService, {
+    async submitWorkflow(request) {
+      const submission = (await submissions.prepare(request))();
+      const [reply] = await shard.submit([submission]);
+      const accepted = acceptedOf(reply!, submission);
+      const workflow = renderWorkflow(accepted.state, 'full', durability, accepted.at);
+      return create(SubmitWorkflowResponseSchema, { workflow, existed: accepted.existed });
+    },
+
+    async batchSubmitWorkflows({ requests }) {
+      const prepared = await Promise.all(
+        requests.map((request) => submissions.prepare(request).catch((error: unknown) => ConnectError.from(error))),
+      );
+      const submitted = prepared.map((item) => (item instanceof ConnectError ? item : item()));
+      const replies = await shard.submit(submitted.filter((item): item is Submission => !(item instanceof ConnectError)));
+      let next = 0;
+      const results = submitted.map((item) =>
+        item instanceof ConnectError ? refusal(item) : batchResult(replies[next++]!, item, durability),
+      );
+      return create(BatchSubmitWorkflowsResponseSchema, { results });
+    },
+
+    async startWorkflow({ workflowId }) {
+      return create(StartWorkflowResponseSchema, { workflow: await steer(workflowId, { kind: 'start' }) });
+    },
+
+    async cancelWorkflow({ workflowId, reason, force }) {
+      return create(CancelWorkflowResponseSchema, { workflow: await steer(workflowId, { kind: 'cancel', reason, force }) });
+    },
+
+    async pauseWorkflow({ workflowId }) {
+      return create(PauseWorkflowResponseSchema, { workflow: await steer(workflowId, { kind: 'pause' }) });
+    },
+
+    async resumeWorkflow({ workflowId }) {
+      return create(ResumeWorkflowResponseSchema, { workflow: await steer(workflowId, { kind: 'resume' }) });
+    },
+
+    async getWorkflow({ workflowId, view }) {
+      const { state, at } = await read(workflowId, (record, at) => ({ state: record.state, at }));
+      const workflow = renderWorkflow(state, view === Workflow_View.SUMMARY ? 'summary' : 'full', durability, at);
+      return create(GetWorkflowResponseSchema, { workflow });
+    },
+
+    async listWorkflows(request) {
+      const filter = filterOf(request);
+      const { states, at } = await shard.query((table, at) => ({ states: table.list({ ...filter, limit: filter.limit + 1 }), at }));
+      const page = states.slice(0, filter.limit);
+      return create(ListWorkflowsResponseSchema, {
+        workflows: page.map((state) => renderWorkflow(state, 'summary', durability, at)),
+        nextPageToken: states.length > page.length ? pageTokenOf('workflows', page.at(-1)!.id) : '',
+      });
+    },
+
+    watchWorkflow: (request, context) => watches.watch(request, context),
+
+    async listJobs({ workflowId, status, pageSize: size, pageToken }) {
+      const limit = pageSize(size, 100);
+      const start = Number(readPageToken('jobs', pageToken) || 0);
+      const { state, at } = await read(workflowId, (record, at) => ({ state: record.state, at }));
+      const wanted = new Set<Job_Status>(status);
+      const jobs = [];
+      let index = start;
+      for (; index < state.jobs.length && jobs.length < limit; index++) {
+        const job = renderJob(state, index, state.jobs[index]!, at);
+        if (wanted.size === 0 || wanted.has(job.status)) jobs.push(job);
+      }
+      return create(ListJobsResponseSchema, { jobs, nextPageToken: index < state.jobs.length ? pageTokenOf('jobs', String(index)) : '' });
+    },
+
+    async getJob({ workflowId, jobId }) {
+      const job = await readJob(workflowId, jobId, ({ state }, index, at) => renderJob(state, index, state.jobs[index]!, at));
+      return create(GetJobResponseSchema, { job });
+    },
+
+    async listAttempts({ workflowId, jobId }) {
+      const attempts = await readJob(workflowId, jobId, ({ state }, index) => renderAttempts(state.jobs[index]!));
+      return create(ListAttemptsResponseSchema, { attempts });
+    },
+
+    readLogs: (request, context) => readLogs(shard, logs, request, context),
+  });
+}
+
+async function* readLogs(shard: Shard, logs: Logs, request: ReadLogsRequest, context: CallContext): AsyncIterable<ReadLogsResponse> {
+  const { workflowId, jobId } = request;
+  const feed = new Feed<null>(limits.watchBacklog, () => new ConnectError('the reader is too slow', Code.ResourceExhausted));
+  const stops = [logs.follow(workflowId, () => feed.push(null))];
+  // The end of the workflow ends the stream: as an event it comes after every line that its workers sent before.
+  const watch = shard.watch(workflowId, 0, {
+    event: (_, event) => isDurable(event) && event.kind === 'ended' && feed.close(),
+    live: () => {},
+  });
+  if (watch === null) throw notFound('workflow', workflowId);
+  stops.push(watch.stop);
+  try {
+    if (jobId !== '' && !watch.record.state.graph.indexOf.has(jobId)) throw notFound('job', jobId);
+    let { lines, next } = logs.read(workflowId, jobId, 0);
+    if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
+    if (!request.follow || hasEnded(watch.record.state.status)) return;
+    for await (const _ of feed.batches(context.signal)) {
+      ({ lines, next } = logs.read(workflowId, jobId, next));
+      if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
+    }
+    ({ lines } = logs.read(workflowId, jobId, next));
+    if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+function acceptedOf(reply: SubmitReply, submission: Submission): Extract<SubmitReply, { kind: 'accepted' }> {
+  switch (reply.kind) {
+    case 'accepted':
+      return reply;
+    case 'key-reused':
+      throw keyReused(submission.idempotencyKey, reply.workflowId);
+    case 'overloaded':
+      throw overloaded(reply.message, reply.retryAfterMs);
+    default:
+      return reply satisfies never;
+  }
+}
+
+function batchResult(reply: SubmitReply, submission: Submission, durability: Durability) {
+  try {
+    const { state, existed } = acceptedOf(reply, submission);
+    return create(BatchSubmitResultSchema, { workflowId: state.id, existed, durability });
+  } catch (error) {
+    return refusal(ConnectError.from(error));
+  }
+}
+
+function refusal(error: ConnectError) {
+  const code = Code[error.code]!.replace(/(?<!^)[A-Z]/g, '_$&').toLowerCase();
+  return create(BatchSubmitResultSchema, { errorCode: code, errorMessage: error.rawMessage });
+}
+
+function filterOf(request: ListWorkflowsRequest): ListFilter {
+  const statuses = new Set(
+    request.status.filter((status) => status !== Workflow_Status.STATUS_UNSPECIFIED).map((status) => STATUS_NAMES.get(status)!),
+  );
+  const labels = new Map<string, string>();
+  for (const label of request.label) {
+    const at = label.indexOf('=');
+    if (at < 1) throw badField('label', `'${label}' is not of the form key=value`);
+    labels.set(label.slice(0, at), label.slice(at + 1));
+  }
+  return {
+    statuses,
+    name: request.name,
+    submittedAfter: request.submittedAfter === undefined ? 0 : timestampMs(request.submittedAfter),
+    submittedBefore: request.submittedBefore === undefined ? Number.POSITIVE_INFINITY : timestampMs(request.submittedBefore),
+    labels,
+    beforeId: readPageToken('workflows', request.pageToken),
+    limit: pageSize(request.pageSize, 50),
+  };
+}
+
+const STATUS_NAMES = new Map<Workflow_Status, string>(
+  Object.entries(Workflow_Status).map(([name, value]) => [value as Workflow_Status, name]),
+);

@@ -1,0 +1,71 @@
+/**
+ * The coordinator program: settings, store, log, signals.
+ *
+ * Exit codes: 0 after a signal, 1 when it could not go on, 2 for bad settings. SIGTERM and SIGINT end it gracefully; a second one at once.
+ */
+import { readFileSync } from 'node:fs';
+import { coordinatorSettings, resolveSettings } from '@workflow-orchestrator/proto/settings';
+import pino from 'pino';
+import { startCoordinator } from './coordinator.ts';
+import { MemoryStore } from './store/memory/memory.ts';
+
+/** Time for calls and workers to end when the program is told to. */
+const SHUTDOWN_GRACE_MS = 3_000;
+
+const { version } = JSON.parse(readFileSync(new URL('./package.json', import.meta.url), 'utf8')) as { version: string };
+
+function fail(exitCode: number, lines: readonly string[]): never {
+  for (const line of lines) process.stderr.write(`coordinator: ${line}\n`);
+  process.exit(exitCode);
+}
+
+const settings = resolveSettings(coordinatorSettings, process.argv.slice(2), process.env);
+if (settings.kind === 'bad') fail(2, settings.problems);
+const { host, port, grpcPort, token, logLevel, insecure } = settings.values;
+const later = (['databaseUrl', 'redisUrl', 'dataDir'] as const).filter((name) => settings.values[name] !== null);
+if (later.length > 0) {
+  fail(
+    2,
+    later.map(
+      (name) =>
+        `${coordinatorSettings.settings[name].env} is set, but this version keeps state in memory only; unset it to go on without durability`,
+    ),
+  );
+}
+
+const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+const store = new MemoryStore();
+try {
+  const running = await startCoordinator({
+    store,
+    host,
+    port,
+    grpcPort,
+    token,
+    version,
+    log,
+    onStopped: (reason) => fail(1, [`stopped: ${reason}`]),
+  });
+  const access = token === null ? (insecure ? 'anybody (--insecure)' : 'anybody on this machine') : 'whoever shows the token';
+  log.info(
+    { id: running.id, host, port: running.port, grpcPort: running.grpcPort, durability: store.durability, access, version },
+    'coordinator serves',
+  );
+  if (store.durability === 'VOLATILE') log.warn('state is kept in memory only: workflows are gone when this process ends');
+  process.send?.({ kind: 'listening', port: running.port, grpcPort: running.grpcPort });
+
+  let ending = false;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (ending) process.exit(1);
+      ending = true;
+      log.info({ signal }, 'coordinator ends');
+      running.close(SHUTDOWN_GRACE_MS).then(
+        () => process.exit(0),
+        (error: unknown) => fail(1, [`could not end cleanly: ${String(error)}`]),
+      );
+    });
+  }
+} catch (error) {
+  fail(1, [error instanceof Error ? error.message : String(error)]);
+}

@@ -1,0 +1,143 @@
+/**
+ * Jobs that wait for a worker, in the order in which they should get one.
+ *
+ * Jobs that the same workers can take (same type, same required labels) share a lane. In a lane: the higher priority first, where waiting
+ * raises it by one level per `AGING_MS`, so that nothing starves; on one level the workflows take turns, so that a wide one does not hold up the rest.
+ *
+ * Invariants
+ * 1. An entry is a hint: whoever takes one checks that the job still waits. Nothing is removed from the middle.
+ * 2. Taking and adding cost the same however many jobs wait.
+ */
+import type { GraphJob } from '@workflow-orchestrator/engine/definition';
+import { Deque } from './deque.ts';
+
+/** Waiting this long counts as one level of priority. */
+export const AGING_MS = 10_000;
+const LEVELS = 10;
+
+/** One job that waits. */
+export interface ReadyJob {
+  readonly workflowId: string;
+  readonly job: number;
+  /** When it began to wait, milliseconds since 1970. */
+  readonly since: number;
+}
+
+/** Jobs of one workflow on one level, first come first served. */
+interface Turn {
+  readonly workflowId: string;
+  readonly jobs: Deque<ReadyJob>;
+}
+
+class Level {
+  readonly #turns = new Deque<Turn>();
+  readonly #byWorkflow = new Map<string, Turn>();
+
+  /** Since when the next job has waited; undefined when the level is empty. */
+  headSince(): number | undefined {
+    return this.#turns.peek()?.jobs.peek()?.since;
+  }
+
+  add(entry: ReadyJob): void {
+    let turn = this.#byWorkflow.get(entry.workflowId);
+    if (turn === undefined) {
+      turn = { workflowId: entry.workflowId, jobs: new Deque() };
+      this.#byWorkflow.set(entry.workflowId, turn);
+      this.#turns.push(turn);
+    }
+    turn.jobs.push(entry);
+  }
+
+  take(): ReadyJob | undefined {
+    const turn = this.#turns.shift();
+    if (turn === undefined) return undefined;
+    const entry = turn.jobs.shift();
+    if (turn.jobs.size > 0) this.#turns.push(turn);
+    else this.#byWorkflow.delete(turn.workflowId);
+    return entry;
+  }
+}
+
+/** Jobs that the same workers can take. */
+export class Lane {
+  readonly type: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly #levels: (Level | undefined)[] = new Array<Level | undefined>(LEVELS).fill(undefined);
+  #size = 0;
+
+  constructor(type: string, labels: ReadonlyMap<string, string>) {
+    this.type = type;
+    this.labels = labels;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(entry: ReadyJob, priority: number): void {
+    this.#levels[priority] ??= new Level();
+    this.#levels[priority].add(entry);
+    this.#size += 1;
+  }
+
+  /** The effective priority of the next job at `now`; null when none waits. */
+  rank(now: number): number | null {
+    return this.#best(now)?.rank ?? null;
+  }
+
+  take(now: number): ReadyJob | undefined {
+    const best = this.#best(now);
+    if (best === null) return undefined;
+    this.#size -= 1;
+    return best.level.take();
+  }
+
+  #best(now: number): { readonly level: Level; readonly rank: number } | null {
+    let best: { level: Level; rank: number } | null = null;
+    for (let priority = LEVELS - 1; priority >= 0; priority--) {
+      const level = this.#levels[priority];
+      const since = level?.headSince();
+      if (level === undefined || since === undefined) continue;
+      const rank = priority + Math.max(0, now - since) / AGING_MS;
+      if (best === null || rank > best.rank) best = { level, rank };
+    }
+    return best;
+  }
+}
+
+/** All lanes. */
+export class ReadyQueue {
+  readonly #lanes = new Map<string, Lane>();
+  readonly #laneOf = new WeakMap<GraphJob, Lane>();
+
+  /** How many entries wait; an upper bound, for entries are hints. */
+  get size(): number {
+    let size = 0;
+    for (const lane of this.#lanes.values()) size += lane.size;
+    return size;
+  }
+
+  lanes(): IterableIterator<Lane> {
+    return this.#lanes.values();
+  }
+
+  add(job: GraphJob, entry: ReadyJob): void {
+    this.laneOf(job).add(entry, job.priority);
+  }
+
+  /** The lane of a job. */
+  laneOf(job: GraphJob): Lane {
+    let lane = this.#laneOf.get(job);
+    if (lane === undefined) {
+      const labels = [...job.requiredLabels].sort(([a], [b]) => (a < b ? -1 : 1));
+      const key = JSON.stringify([job.type, labels]);
+      lane = this.#lanes.get(key);
+      if (lane === undefined) {
+        lane = new Lane(job.type, job.requiredLabels);
+        this.#lanes.set(key, lane);
+      }
+      this.#laneOf.set(job, lane);
+    }
+    return lane;
+  }
+}

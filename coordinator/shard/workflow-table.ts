@@ -1,0 +1,150 @@
+/**
+ * The workflows of a shard: open ones by id, ended ones as long as there is room, idempotency keys, and lists.
+ *
+ * Invariants
+ * 1. `state` may be ahead of what is committed; `events` never is: it grows when its commit is durable, and only what is in it is shown to watchers.
+ * 2. Ids are ULIDs of one monotonic source, so the order of submission is the order of ids.
+ * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them.
+ */
+import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { Deque } from './deque.ts';
+
+/** Someone who follows one workflow. */
+export interface Watcher {
+  /** The next event; `seq` is its number in the workflow. */
+  event(seq: number, event: DurableEvent): void;
+  /** A job whose live state changed at `at`: not a fact. */
+  live(job: number, state: JobState, at: number): void;
+}
+
+/** One workflow. */
+export interface WorkflowRecord {
+  state: WorkflowState;
+  /** Committed events; the event with number n is at n - 1. */
+  readonly events: DurableEvent[];
+  /** When its agenda entry is due; 0 when it has none. */
+  wakeAt: number;
+  /** Jobs that have an entry in the ready queue. */
+  readonly queued: Set<number>;
+  watchers: Set<Watcher> | null;
+  /** Approximate bytes, counted when it ended. */
+  bytes: number;
+}
+
+/** Which workflows a list is about. */
+export interface ListFilter {
+  readonly statuses: ReadonlySet<string>;
+  readonly name: string;
+  readonly submittedAfter: number;
+  readonly submittedBefore: number;
+  readonly labels: ReadonlyMap<string, string>;
+  /** Only ids below this one; empty: from the newest. */
+  readonly beforeId: string;
+  readonly limit: number;
+}
+
+/** How much of ended workflows is kept. */
+export interface Retention {
+  readonly workflows: number;
+  readonly bytes: number;
+}
+
+export class WorkflowTable {
+  readonly #records = new Map<string, WorkflowRecord>();
+  readonly #keys = new Map<string, string>();
+  readonly #ended = new Deque<WorkflowRecord>();
+  readonly #retention: Retention;
+  /** Ids in the order of submission; forgotten ones are left until they are many. */
+  #ids: string[] = [];
+  #endedBytes = 0;
+  #open = 0;
+
+  constructor(retention: Retention) {
+    this.#retention = retention;
+  }
+
+  /** Workflows that have not ended. */
+  get open(): number {
+    return this.#open;
+  }
+
+  get(id: string): WorkflowRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  /** The workflow that was submitted with this idempotency key. */
+  byKey(key: string): WorkflowRecord | undefined {
+    const id = this.#keys.get(key);
+    return id === undefined ? undefined : this.#records.get(id);
+  }
+
+  values(): IterableIterator<WorkflowRecord> {
+    return this.#records.values();
+  }
+
+  add(state: WorkflowState): WorkflowRecord {
+    const record: WorkflowRecord = { state, events: [], wakeAt: 0, queued: new Set(), watchers: null, bytes: 0 };
+    this.#records.set(state.id, record);
+    this.#ids.push(state.id);
+    if (state.idempotencyKey !== '') this.#keys.set(state.idempotencyKey, state.id);
+    this.#open += 1;
+    return record;
+  }
+
+  /** The workflow has ended and that is committed: from now on it may be forgotten. */
+  ended(record: WorkflowRecord): void {
+    this.#open -= 1;
+    record.bytes = approximateBytes(record.state);
+    this.#endedBytes += record.bytes;
+    this.#ended.push(record);
+    while (this.#ended.size > this.#retention.workflows || this.#endedBytes > this.#retention.bytes) {
+      const oldest = this.#ended.shift();
+      if (oldest === undefined) return;
+      this.#endedBytes -= oldest.bytes;
+      this.#records.delete(oldest.state.id);
+      if (this.#keys.get(oldest.state.idempotencyKey) === oldest.state.id) this.#keys.delete(oldest.state.idempotencyKey);
+      if (this.#ids.length > 2 * this.#records.size + 1_000) this.#ids = this.#ids.filter((id) => this.#records.has(id));
+    }
+  }
+
+  /** Newest first. */
+  list(filter: ListFilter): WorkflowState[] {
+    const found: WorkflowState[] = [];
+    for (let i = this.#start(filter.beforeId); i >= 0 && found.length < filter.limit; i--) {
+      const state = this.#records.get(this.#ids[i]!)?.state;
+      if (state !== undefined && matches(state, filter)) found.push(state);
+    }
+    return found;
+  }
+
+  /** The place of the newest id below `beforeId`. */
+  #start(beforeId: string): number {
+    if (beforeId === '') return this.#ids.length - 1;
+    let low = 0;
+    let high = this.#ids.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#ids[middle]! < beforeId) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+function matches(state: WorkflowState, filter: ListFilter): boolean {
+  if (filter.statuses.size > 0 && !filter.statuses.has(state.status)) return false;
+  if (filter.name !== '' && filter.name !== state.graph.name) return false;
+  if (state.submittedAt < filter.submittedAfter || state.submittedAt >= filter.submittedBefore) return false;
+  for (const [key, value] of filter.labels) if (state.labels[key] !== value) return false;
+  return true;
+}
+
+function approximateBytes(state: WorkflowState): number {
+  let bytes = 1_000 + state.inputs.data.length;
+  for (const job of state.jobs) {
+    bytes += 500 + (job.output?.data.length ?? 0) + (job.parameters?.data.length ?? 0) + (job.checkpoint?.data.length ?? 0);
+    if (hasEnded(job.phase)) for (const attempt of job.attempts) bytes += 150 + (attempt.error?.details?.data.length ?? 0);
+  }
+  return bytes;
+}
