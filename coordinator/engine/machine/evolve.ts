@@ -5,7 +5,7 @@
  * 1. Total and blind: it never refuses an event and reads no clock. What it is given was decided.
  * 2. It owns the container it is given (fields and the `jobs` array are changed in place) and replaces job states, never changes them:
  *    a copy of the container with a copied array is a snapshot.
- * 3. Durable events alone rebuild everything but `lease`.
+ * 3. Durable events alone rebuild everything but `lease` and `recoveredAt`.
  */
 import type { DurableEvent, VolatileEvent, WorkflowEvent } from './event.ts';
 import { isDurable } from './event.ts';
@@ -29,9 +29,17 @@ export function fork(state: WorkflowState): WorkflowState {
   return { ...state, jobs: state.jobs.slice() };
 }
 
-/** The state as a recovery finds it: without leases. A new container. */
+/** The state without what is volatile: what the durable events alone give. A new container. */
 export function stripLeases(state: WorkflowState): WorkflowState {
-  return { ...state, jobs: state.jobs.map((job) => (job.lease === null ? job : { ...job, lease: null })) };
+  return { ...state, recoveredAt: 0, jobs: state.jobs.map((job) => (job.lease === null ? job : { ...job, lease: null })) };
+}
+
+/**
+ * The state with which a coordinator goes on that has read it from the journal at `at`. A job that is READY may be running on a worker that has yet
+ * to come back, so its time in the queue, and the time to obey a cancel, count from here. A new container.
+ */
+export function recovered(state: WorkflowState, at: number): WorkflowState {
+  return { ...stripLeases(state), recoveredAt: at };
 }
 
 const PENDING_JOB: JobState = {
@@ -63,6 +71,7 @@ function submitted(event: Extract<DurableEvent, { kind: 'submitted' }>): Workflo
     status: 'PENDING',
     startedAt: 0,
     resumedAt: 0,
+    recoveredAt: 0,
     endedAt: 0,
     cancelRequestedAt: 0,
     cancelReason: '',

@@ -5,7 +5,7 @@
 export type { AttemptOutcome, Command, Decision, IgnoredReason } from './command.ts';
 export { decide } from './decide.ts';
 export { type DurableEvent, isDurable, type VolatileEvent, type WorkflowEvent } from './event.ts';
-export { evolve, stripLeases } from './evolve.ts';
+export { evolve, recovered, stripLeases } from './evolve.ts';
 export { type Ending, endingOf } from './finish.ts';
 export { derivedFraction, retryDelayMs, WORKER_LOST } from './retry.ts';
 export * from './state.ts';

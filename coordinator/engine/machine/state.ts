@@ -4,7 +4,7 @@
  * Invariants
  * 1. Only `evolve` writes here. `decide` reads.
  * 2. A job that has ended never changes again; a workflow that has ended never changes again.
- * 3. `lease` is volatile: it is set by volatile events, is not in the journal, and is gone after a recovery.
+ * 3. `lease` is volatile: it is set by volatile events, is not in the journal, and is gone after a recovery; `recoveredAt` says when that was.
  *    Everything else is the fold of durable events alone.
  * 4. All times are milliseconds since 1970, given by the shell with each command.
  */
@@ -101,6 +101,8 @@ export interface WorkflowState {
   startedAt: number;
   /** When it was last resumed; 0 when never. Time in the queue counts from here. */
   resumedAt: number;
+  /** Volatile: when this coordinator read the workflow from the journal; 0 when it did not. What ran until then may come back with its worker. */
+  recoveredAt: number;
   /** 0 before the end. */
   endedAt: number;
   /** 0 until a cancel was accepted. */

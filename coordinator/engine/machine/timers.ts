@@ -21,7 +21,9 @@ export function jobTimer(state: WorkflowState, index: number): { readonly timer:
   const { lease } = job;
   if (lease !== null && lease.cancelAt !== null) return { timer: 'cancelGrace', at: lease.cancelAt + state.graph.cancelGraceMs };
   // Only after a recovery: it ran when it was told to stop, and its worker may come back with it.
-  if (lease === null && isToStop(state, index)) return { timer: 'cancelGrace', at: firstStop(state) + state.graph.cancelGraceMs };
+  if (lease === null && isToStop(state, index)) {
+    return { timer: 'cancelGrace', at: Math.max(firstStop(state), state.recoveredAt) + state.graph.cancelGraceMs };
+  }
   let next: { timer: JobTimer; at: number } | null = null;
   const consider = (timer: JobTimer, since: number, limitMs: number | null): void => {
     if (limitMs !== null && (next === null || since + limitMs < next.at)) next = { timer, at: since + limitMs };
@@ -37,7 +39,7 @@ export function jobTimer(state: WorkflowState, index: number): { readonly timer:
 }
 
 function queuedSince(state: WorkflowState, job: JobState): number {
-  return Math.max(job.notBefore, state.resumedAt);
+  return Math.max(job.notBefore, state.resumedAt, state.recoveredAt);
 }
 
 /** The next timer of the workflow itself; null when it has none. */
