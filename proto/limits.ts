@@ -23,6 +23,14 @@ export const limits = {
   expressionLength: 4_096,
   /** Nodes of one expression's syntax tree. */
   expressionNodes: 1_000,
+  /** Steps of rendering one job's parameters, or one condition: about 100 ns each. */
+  expressionSteps: 500_000,
+  /** Characters of a regular expression. */
+  patternLength: 1_000,
+  /** Keywords of one JSON Schema. */
+  schemaNodes: 2_000,
+  /** Steps of checking one value against a schema: about 100 ns each. */
+  schemaSteps: 500_000,
   /** `retry.max_attempts`. */
   maxAttempts: 20,
   /** A job without `max_attempts` is offered again this often when its worker is lost. */
@@ -73,6 +81,8 @@ export const limits = {
   unaryDeadlineMaxMs: 60_000,
   /** Requests of a batch submit. */
   batchRequests: 1_000,
+  /** Messages, objects and lists in one request: a body of empty ones takes fifty times its size in memory. */
+  requestNodes: 500_000,
   /** Items of a page. */
   pageSize: 1_000,
   /** HTTP/2 streams of one connection at once. */
@@ -164,4 +174,46 @@ export const limits = {
   endedWorkflowsBytes: 512 * 1024 * 1024,
   /** Definitions kept compiled. */
   compiledDefinitions: 1_000,
+
+  // --- stock job types -------------------------------------------------------------------------------------------------
+  /** The connections file, and each schema file that it names. */
+  connectionsFileBytes: 1024 * 1024,
+  /** Time for an expression, a schema check or another computation of a job that names none, and the most it may name. */
+  computeMs: 10_000,
+  computeMaxMs: 600_000,
+  /** Heap of a process that computes for jobs, in MiB. One that needs more is ended, and the job fails. */
+  computeMemoryMib: 128,
+  /** Time for such a process to start. */
+  computeStartMs: 30_000,
+  /** Characters of an expression or template in a job's parameters. */
+  jobExpressionLength: 64 * 1024,
+  /** Violations of a schema that an error lists. */
+  schemaViolations: 100,
+  /** Time for an HTTP request of a job that names none, and the most it may name. */
+  httpTimeoutMs: 30_000,
+  httpTimeoutMaxMs: 600_000,
+  /** Time for a connection to be made. */
+  httpConnectMs: 10_000,
+  /** Headers of a reply. */
+  httpHeaderBytes: 32 * 1024,
+  /** Body of a reply: fits into a job's output when it is text. */
+  httpReplyBytes: 192 * 1024,
+  /** Part of a refused reply that an error shows. */
+  httpErrorBodyBytes: 4 * 1024,
+  /** Redirects that are followed when a job names no number, and the most it may name. */
+  httpRedirects: 5,
+  httpRedirectsMax: 20,
+  /** Time for an operation of a store that names none, and the most it may name. */
+  storeTimeoutMs: 30_000,
+  storeTimeoutMaxMs: 600_000,
+  /** Characters of a store's key. */
+  storeKeyLength: 512,
+  /** Rows of one insert or upsert. */
+  storeRows: 10_000,
+  /** Idempotency keys that a file store looks back at: its latest lines. */
+  storeKeysRemembered: 100_000,
+  /** Things that one cleanup job removes. */
+  cleanupItems: 1_000,
+  /** Characters of a message to a channel. */
+  channelMessageLength: 16 * 1024,
 } as const;
