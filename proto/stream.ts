@@ -93,3 +93,43 @@ export function takeNumbers(numbering: Numbering, seq: bigint, ack: bigint): Num
 export function takeUnread(numbering: Numbering): void {
   numbering.unread += 1;
 }
+
+/** Bytes of a frame and of its body besides the entries, at most. */
+const envelopeBytes = 64;
+
+/** Parts of `entries` that fit into a frame each (R4); `bytesOf` says how many bytes an entry takes at most. One that is larger by itself is a part of its own. */
+export function splitEntries<T>(entries: readonly T[], bytesOf: (entry: T) => number, frameBytes: number, frameEntries: number): T[][] {
+  const parts: T[][] = [];
+  let part: T[] = [];
+  let bytes = envelopeBytes;
+  for (const entry of entries) {
+    const size = bytesOf(entry);
+    if (part.length > 0 && (bytes + size > frameBytes || part.length >= frameEntries)) {
+      parts.push(part);
+      part = [];
+      bytes = envelopeBytes;
+    }
+    part.push(entry);
+    bytes += size;
+  }
+  if (part.length > 0) parts.push(part);
+  return parts;
+}
+
+/** Bytes that a text takes in a message, at most. */
+export function textBytes(text: string): number {
+  return text.length * 3 + 4;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** `text` cut to at most `mostBytes` bytes of UTF-8, never within a character. */
+export function cutText(text: string, mostBytes: number): string {
+  if (text.length * 3 <= mostBytes) return text;
+  const bytes = encoder.encode(text);
+  if (bytes.length <= mostBytes) return text;
+  let end = mostBytes;
+  while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1;
+  return decoder.decode(bytes.subarray(0, end));
+}

@@ -7,9 +7,9 @@
  *    the worker is told that the attempt is lost.
  */
 import { create } from '@bufbuild/protobuf';
-import { type Assignment, type AssignReply, AssignReplySchema } from '@workflow-orchestrator/proto';
+import { type Assignment, type AssignReply, AssignReplySchema, cutText } from '@workflow-orchestrator/proto';
 import { complain } from './ending.ts';
-import { cutText, isToken } from './entries.ts';
+import { isToken } from './entries.ts';
 import { assignmentBytes } from './outgoing.ts';
 import { arm, type Session, type SessionOutput, tellCapacity, type Work } from './session_state.ts';
 import { addRevoked } from './told.ts';

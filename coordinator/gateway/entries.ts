@@ -3,24 +3,19 @@
  * What can be put right is (R43); what cannot is named.
  */
 import { create } from '@bufbuild/protobuf';
-import { type JobError, JobErrorSchema, type LeaseBeat, type LogLine, type Payload, type Result } from '@workflow-orchestrator/proto';
+import {
+  cutText,
+  type JobError,
+  JobErrorSchema,
+  type LeaseBeat,
+  type LogLine,
+  type Payload,
+  type Result,
+} from '@workflow-orchestrator/proto';
 import type { StreamLimits } from './stream_limits.ts';
 
 /** Why an entry was left out, or null when it is right. It may have been changed to fit the limits. */
 export type Complaint = string | null;
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-
-/** `text` cut to at most `mostBytes` bytes of UTF-8, never within a character. */
-export function cutText(text: string, mostBytes: number): string {
-  if (text.length * 3 <= mostBytes) return text;
-  const bytes = encoder.encode(text);
-  if (bytes.length <= mostBytes) return text;
-  let end = mostBytes;
-  while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1;
-  return decoder.decode(bytes.subarray(0, end));
-}
 
 /** Whether a token can be one of ours. */
 export function isToken(token: string, limits: StreamLimits): boolean {

@@ -43,7 +43,7 @@ export function welcome(
   session.phase = {
     kind: 'ready',
     who: phase.who,
-    work: { granted: 0, sent: 0, unanswered: new Map(), running, named: null, beaten: 0 },
+    work: { granted: 0, sent: 0, unanswered: new Map(), running, partialBeats: new Map() },
   };
   // The silence before Welcome was this end's.
   session.heardAt = Math.max(session.heardAt, at - session.stalledMs);

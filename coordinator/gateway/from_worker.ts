@@ -2,10 +2,10 @@
  * What each frame of a worker does to its session.
  */
 import type { Credit, Heartbeat, LeaseBeat, LogLine, LogLines, Result, Results, WorkerFrame } from '@workflow-orchestrator/proto';
-import { closeCodes } from '@workflow-orchestrator/proto';
+import { closeCodes, cutText } from '@workflow-orchestrator/proto';
 import { handleReplies } from './assignments.ts';
 import { complain, fail } from './ending.ts';
-import { checkBeat, checkLine, checkResult, cutText } from './entries.ts';
+import { checkBeat, checkLine, checkResult } from './entries.ts';
 import { judgeHello } from './hello.ts';
 import { type Phase, type Session, type SessionOutput, tellCapacity, type Work } from './session_state.ts';
 import { forget, isQuiet, settle } from './told.ts';
@@ -97,39 +97,45 @@ function handleCredit(session: Session, work: Work, credit: Credit, outputs: Ses
   tellCapacity(session, outputs);
 }
 
-/** R30, R31. */
+/** R30, R31. The shard is told of a Heartbeat in parts when it is whole, of checkpoints at once (R26). */
 function handleHeartbeat(session: Session, work: Work, heartbeat: Heartbeat, now: number, outputs: SessionOutput[]): void {
-  const beats: LeaseBeat[] = [];
   const complaints: string[] = [];
-  const { told, outgoing } = session;
-  const quiet = isQuiet(told);
-  if (!quiet) work.named ??= new Set();
+  const beats: LeaseBeat[] = [];
   for (const beat of heartbeat.leases) {
     const complaint = checkBeat(beat, session.limits);
     if (complaint !== null) complaints.push(complaint);
-    const token = beat.leaseToken;
-    if (!quiet) {
-      work.named?.add(token);
-      if (told.revoked.has(token)) {
-        outgoing.lost.add(token);
-        continue;
-      }
-      if (told.cancelled.has(token)) outgoing.cancelAgain.add(token);
-    }
-    if (token !== '') beats.push(beat);
+    if (beat.leaseToken !== '') beats.push(beat);
   }
-  work.beaten += beats.length;
-  if (beats.length > 0) outputs.push({ kind: 'beats', beats });
-  if (!heartbeat.partial) {
-    if (work.named !== null) settle(told, work.named, session.numbering.acked);
-    work.named = null;
-    work.running = work.beaten;
-    work.beaten = 0;
+  if (heartbeat.partial) {
+    const stored = beats.filter((beat) => beat.checkpoint !== undefined && !session.told.revoked.has(beat.leaseToken));
+    if (stored.length > 0) outputs.push({ kind: 'beats', beats: stored, whole: false });
+    if (work.partialBeats.size + beats.length > session.limits.workerInFlight) complaints.push('heartbeat: too many parts');
+    else for (const beat of beats) work.partialBeats.set(beat.leaseToken, withoutCheckpoint(beat));
+  } else {
+    const whole = [...work.partialBeats.values(), ...beats];
+    work.partialBeats.clear();
+    beatWhole(session, work, whole, outputs);
     session.loopLagMs = heartbeat.loopLagMs;
-    outgoing.replyDue = true;
-    outputs.push({ kind: 'wake' });
   }
   if (complaints.length > 0) complain(session, 'BAD_FRAME', summary(complaints), now, outputs);
+}
+
+function beatWhole(session: Session, work: Work, beats: readonly LeaseBeat[], outputs: SessionOutput[]): void {
+  const { told, outgoing } = session;
+  work.running = beats.length;
+  outgoing.replyDue = true;
+  outputs.push({ kind: 'wake' });
+  if (isQuiet(told)) {
+    outputs.push({ kind: 'beats', beats, whole: true });
+    return;
+  }
+  const named = new Set(beats.map((beat) => beat.leaseToken));
+  for (const token of named) {
+    if (told.revoked.has(token)) outgoing.lost.add(token);
+    else if (told.cancelled.has(token)) outgoing.cancelAgain.add(token);
+  }
+  outputs.push({ kind: 'beats', beats: beats.filter((beat) => !told.revoked.has(beat.leaseToken)), whole: true });
+  settle(told, named, session.numbering.acked);
 }
 
 /** R40. */
@@ -144,6 +150,7 @@ function handleResults(session: Session, work: Work, { results }: Results, now: 
       continue;
     }
     work.unanswered.delete(result.leaseToken);
+    work.partialBeats.delete(result.leaseToken);
     if (!quiet) forget(session.told, result.leaseToken);
     right.push(result);
   }
@@ -171,4 +178,9 @@ function summary(complaints: readonly string[]): string {
 
 function reason(session: Session, text: string): string {
   return cutText(text, session.limits.reasonBytes);
+}
+
+function withoutCheckpoint(beat: LeaseBeat): LeaseBeat {
+  const { checkpoint: _, ...rest } = beat;
+  return rest;
 }

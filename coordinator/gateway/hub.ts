@@ -104,7 +104,7 @@ export function createHub(options: HubOptions): Hub {
           inbox.replies(member.workerId, session.id, output.replies);
           break;
         case 'beats':
-          inbox.beats(member.workerId, session.id, output.beats);
+          inbox.beats(member.workerId, session.id, output.beats, output.whole);
           break;
         case 'results':
           inbox.results(member.workerId, session.id, output.results);

@@ -19,6 +19,8 @@ import {
   type ProtocolError,
   type ResultAck,
   ResultAcksSchema,
+  splitEntries,
+  textBytes,
   type Welcome,
 } from '@workflow-orchestrator/proto';
 import type { StreamLimits } from './stream_limits.ts';
@@ -84,7 +86,7 @@ export function takeFrames(outgoing: Outgoing, numbering: Numbering, told: Told,
   }
   if (outgoing.cancels.size > 0) {
     for (const [reason, tokens] of outgoing.cancels) {
-      for (const leaseTokens of split(tokens, tokenBytes, limits)) {
+      for (const leaseTokens of split(tokens, textBytes, limits)) {
         markTold(told.cancelled, leaseTokens, send({ case: 'cancel', value: create(CancelAttemptsSchema, { leaseTokens, reason }) }));
       }
     }
@@ -105,8 +107,8 @@ export function takeFrames(outgoing: Outgoing, numbering: Numbering, told: Told,
 }
 
 function sendReplies(outgoing: Outgoing, told: Told, limits: StreamLimits, send: (body: Body) => number): void {
-  const lostParts = split([...outgoing.lost], tokenBytes, limits);
-  const cancelParts = split([...outgoing.cancelAgain], tokenBytes, limits);
+  const lostParts = split([...outgoing.lost], textBytes, limits);
+  const cancelParts = split([...outgoing.cancelAgain], textBytes, limits);
   for (const lost of lostParts) {
     markTold(told.revoked, lost, send({ case: 'heartbeatReply', value: create(HeartbeatReplySchema, { lost }) }));
   }
@@ -119,35 +121,8 @@ function sendReplies(outgoing: Outgoing, told: Told, limits: StreamLimits, send:
   outgoing.cancelAgain.clear();
 }
 
-/** Bytes of a frame and of its body besides the entries. */
-const envelopeBytes = 64;
-
-/** Parts of `entries` that fit into a frame each. An entry that is larger by itself is a part of its own. */
-export function split<T>(entries: readonly T[], bytesOf: (entry: T) => number, limits: StreamLimits): T[][] {
-  const parts: T[][] = [];
-  let part: T[] = [];
-  let bytes = envelopeBytes;
-  for (const entry of entries) {
-    const size = bytesOf(entry);
-    if (part.length > 0 && (bytes + size > limits.frameBytes || part.length >= limits.frameEntries)) {
-      parts.push(part);
-      part = [];
-      bytes = envelopeBytes;
-    }
-    part.push(entry);
-    bytes += size;
-  }
-  if (part.length > 0) parts.push(part);
-  return parts;
-}
-
-/** At most this many bytes of UTF-8 and its length. */
-function textBytes(text: string): number {
-  return text.length * 3 + 4;
-}
-
-function tokenBytes(token: string): number {
-  return textBytes(token);
+function split<T>(entries: readonly T[], bytesOf: (entry: T) => number, limits: StreamLimits): T[][] {
+  return splitEntries(entries, bytesOf, limits.frameBytes, limits.frameEntries);
 }
 
 function ackBytes(ack: ResultAck): number {

@@ -26,12 +26,19 @@ export interface AttachedWorker {
 
 /** From sessions to the shard. None of these throws or blocks. */
 export interface WorkerInbox {
-  /** A worker connected or connected again. `outbox` replaces the one before. Verdicts come by `outbox.welcome`. */
+  /**
+   * A worker connected or connected again. `outbox` replaces the one before. Verdicts come by `outbox.welcome`.
+   * A lease that `inFlight` does not name is not held any more: its assignment never arrived, or its process started anew.
+   */
   attach(worker: AttachedWorker, outbox: WorkerOutbox): void;
-  /** Room for `available` more assignments right now (granted minus sent), and whether work may be sent at all (not suspect, draining or congested). */
+  /**
+   * Room for `available` more assignments right now (granted minus sent), and whether work may be sent at all (not suspect, draining or congested).
+   * Told when it grows or closes, not after each `assign`: the shard subtracts what it hands over. What it gives beyond the room comes back by `replies`.
+   */
   capacity(workerId: string, sessionId: string, available: number, open: boolean): void;
   replies(workerId: string, sessionId: string, replies: readonly AssignReply[]): void;
-  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[]): void;
+  /** `whole`: these are all running attempts of the worker. Otherwise what is left out says nothing. A whole list may be empty. */
+  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[], whole: boolean): void;
   results(workerId: string, sessionId: string, results: readonly Result[]): void;
   /** The socket is gone; leases hold for the reconnect grace. Nothing is sent to it. */
   detach(workerId: string, sessionId: string): void;

@@ -33,10 +33,8 @@ export interface Work {
   readonly unanswered: Map<string, number>;
   /** Attempts that the worker runs, as far as its replies, results and beats tell. */
   running: number;
-  /** Leases that the parts of an unfinished Heartbeat named so far. */
-  beaten: number;
-  /** Their tokens; null when nothing needs them. */
-  named: Set<string> | null;
+  /** Beats of the parts of a Heartbeat whose last has not come (R30). */
+  readonly partialBeats: Map<string, LeaseBeat>;
 }
 
 export type Phase =
@@ -97,7 +95,7 @@ export type SessionOutput =
   | { readonly kind: 'attach'; readonly worker: AttachedWorker }
   | { readonly kind: 'capacity'; readonly available: number; readonly open: boolean }
   | { readonly kind: 'replies'; readonly replies: readonly AssignReply[] }
-  | { readonly kind: 'beats'; readonly beats: readonly LeaseBeat[] }
+  | { readonly kind: 'beats'; readonly beats: readonly LeaseBeat[]; readonly whole: boolean }
   | { readonly kind: 'results'; readonly results: readonly Result[] }
   | { readonly kind: 'detach' }
   | { readonly kind: 'lost'; readonly reason: string }

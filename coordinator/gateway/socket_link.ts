@@ -6,9 +6,8 @@
  * 2. A socket that was told to close is gone after a second, whatever the other end does.
  */
 import type { Duplex } from 'node:stream';
-import type { CoordinatorFrame } from '@workflow-orchestrator/proto';
+import { type CoordinatorFrame, cutText } from '@workflow-orchestrator/proto';
 import type { RawData, WebSocket } from 'ws';
-import { cutText } from './entries.ts';
 import { decodeFrame, encodeFrame } from './frame_codec.ts';
 import type { GatewayMetrics } from './gateway.ts';
 import type { Connection, Hub, Link } from './hub.ts';

@@ -173,8 +173,8 @@ export class Shard implements WorkerInbox {
     this.#enqueue((at) => this.#desk.replies(workerId, sessionId, replies, at));
   }
 
-  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[]): void {
-    this.#enqueue((at) => this.#desk.beats(workerId, sessionId, beats, at));
+  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[], whole: boolean): void {
+    this.#enqueue((at) => this.#desk.beats(workerId, sessionId, beats, whole, at));
   }
 
   results(workerId: string, sessionId: string, results: readonly Result[]): void {

@@ -92,7 +92,7 @@ export class WorkerDesk {
     }
   }
 
-  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[], at: number): void {
+  beats(workerId: string, sessionId: string, beats: readonly LeaseBeat[], whole: boolean, at: number): void {
     const worker = this.#speaker(workerId, sessionId);
     if (worker === null) return;
     const unknown: string[] = [];
@@ -124,7 +124,7 @@ export class WorkerDesk {
       }
     }
     for (const [token, place] of worker.leases) {
-      if (named.has(token)) continue;
+      if (!whole || named.has(token)) continue;
       const accepted = this.#core.table.get(place.workflowId)?.state.jobs[place.job]?.lease?.acceptedAt != null;
       if (accepted) place.missedBeats += 1;
       if (place.missedBeats >= MISSED_BEATS) this.#takeBack(worker, token, 'the worker no longer names the attempt', at);
