@@ -182,7 +182,16 @@ export function perform(run: Run, deed: Deed, nextWakeAt: number | null): Decisi
       return run.send({ kind: 'beat', job, token, idleMs: Math.abs(ms), progress: 0.5, progressMessage: 'half', checkpoint });
     }
     case 'reattach':
-      return run.send({ kind: 'reattach', job, token, attempt, workerId: 'w1', runningMs: Math.abs(ms), fencingToken: 99 });
+      // An old token belongs to the first attempt, whichever is due by now.
+      return run.send({
+        kind: 'reattach',
+        job,
+        token,
+        attempt: deed.token === 'old' ? 1 : attempt,
+        workerId: 'w1',
+        runningMs: Math.abs(ms),
+        fencingToken: 99,
+      });
     case 'succeed':
       return result({ kind: 'succeeded', output: json(ms) });
     case 'fail':

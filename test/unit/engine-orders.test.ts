@@ -15,6 +15,8 @@ import { parse, print } from '../reference/notation.ts';
 
 const everything = process.env.ENGINE_ORDERS === 'all';
 
+t.setTimeout(3_600_000);
+
 /** A state without times and without what may depend on the order: which of several failures came first. */
 function essence(state: WorkflowState): string {
   const jobs = state.jobs.map((job) => [job.phase, job.skipReason, job.causes, job.error?.code, job.attempts.length]);
@@ -127,6 +129,8 @@ function checkStep(before: WorkflowState, after: WorkflowState, command: Timeles
   if (hasEnded(before.status)) throw new Error('the workflow changed after its end');
   if (command === 'recover') return;
   const stopped = before.failuresBeforeStop !== null;
+  if (stopped && after.status === 'PAUSED') throw new Error('paused on the way to its end');
+  if (stopped && after.failuresBeforeStop !== before.failuresBeforeStop) throw new Error('what came after a cancel changes how it ends');
   if (command.kind === 'assign') {
     if (before.status === 'PAUSED') throw new Error('dispatched while paused');
     if (stopped && (before.forced || !jobs[command.job].alwaysRun)) throw new Error('dispatched after a cancel');

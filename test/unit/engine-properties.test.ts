@@ -15,6 +15,8 @@ import type { AbstractGraph } from '../reference/evaluator.ts';
 
 const numRuns = Number(process.env.ENGINE_RUNS ?? 400);
 
+t.setTimeout(3_600_000);
+
 function runOf(abstract: AbstractGraph, options: GraphOptions): CheckedRun {
   const run = new CheckedRun(buildGraph(abstract, options), 'wf-1');
   run.submit(true);
