@@ -35,5 +35,6 @@ export type { RetryPolicy } from './client/retry.ts';
 export type { DefinitionSource, WorkflowSource, YamlSource } from './client/source.ts';
 export * from './client/status.ts';
 export type { BatchItem, BatchResult, SubmitInit } from './client/submit.ts';
+export { jsonOf } from './client/value.ts';
 export type { WaitOptions } from './client/wait.ts';
 export type { StreamOptions, WatchOptions, WatchStep } from './client/watch.ts';

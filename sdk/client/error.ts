@@ -110,6 +110,7 @@ const transientCodes: ReadonlySet<WorkflowErrorCode> = new Set([
   'aborted',
   'deadline_exceeded',
   'data_loss',
+  'resource_exhausted',
 ]);
 
 /** Whether a stream that broke off with this error is worth opening again. */

@@ -33,10 +33,12 @@ export function isEnded(workflow: { readonly status: Workflow_Status }): boolean
 
 /** Whether a job has come to an end that never changes again. */
 export function isJobEnded(job: { readonly status: Job_Status }): boolean {
-  const { status } = job;
-  return (
-    status === Job_Status.SUCCEEDED || status === Job_Status.FAILED || status === Job_Status.CANCELLED || status === Job_Status.SKIPPED
-  );
+  return isJobEndedName(jobStatusName(job.status));
+}
+
+/** The same for the word. */
+export function isJobEndedName(status: JobStatusName | 'UNKNOWN'): boolean {
+  return status === 'SUCCEEDED' || status === 'FAILED' || status === 'CANCELLED' || status === 'SKIPPED';
 }
 
 function wordOf(words: Readonly<Record<string, number>>, value: number): string {

@@ -43,6 +43,7 @@ function bearer(token: string): Interceptor {
 function unreachable(address: string, thrown: unknown): unknown {
   if (!(thrown instanceof TypeError)) return thrown;
   const code = networkCode(thrown);
-  const why = code === 'ECONNREFUSED' ? 'connection refused' : (code ?? thrown.message);
+  const inner = thrown.cause instanceof Error && thrown.cause.message !== '' ? thrown.cause.message : thrown.message;
+  const why = code === 'ECONNREFUSED' ? 'connection refused' : (code ?? inner);
   return new ConnectError(`no coordinator answers at ${address} (${why})`, Code.Unavailable, undefined, undefined, thrown);
 }

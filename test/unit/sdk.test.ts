@@ -1,3 +1,6 @@
+/**
+ * The client library and the builder, against a server in this process: errors, retries, watches, waits, sources.
+ */
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
 import {

@@ -1,3 +1,6 @@
+/**
+ * Settings of the programs: where a value comes from, and every mistake at once.
+ */
 import {
   clientSettings,
   coordinatorSettings,

@@ -1,0 +1,186 @@
+/**
+ * One coordinator and some workers as processes: started in order, kept running, ended in order.
+ *
+ * Invariants
+ * 1. Workers start when the coordinator serves, and end before it does.
+ * 2. A worker that crashes is started again, after a pause that doubles while it goes on crashing. One that ended by itself is not:
+ *    exit code 0 means that it was drained, 2 that its settings are bad.
+ * 3. Without its coordinator the stack ends: what was in its memory is gone, and a new one would hide that.
+ */
+import { createServer } from 'node:net';
+import { CommandError, exit } from '../exit.ts';
+import { Child, type ChildExit, exitText } from './child.ts';
+import { programArguments } from './program.ts';
+
+/** What to run. */
+export interface StackOptions {
+  readonly host: string;
+  /** 0: a free one. */
+  readonly port: number;
+  readonly workers: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Settings for workers only. */
+  readonly workerEnv: Readonly<Record<string, string>>;
+  readonly onLine: (source: string, line: string) => void;
+  /** What the stack itself has to say. */
+  readonly onNote: (text: string) => void;
+  /** Ends the stack gracefully. */
+  readonly interrupted: AbortSignal;
+  /** Ends it at once. */
+  readonly forced: AbortSignal;
+}
+
+const startTimeoutMs = 30_000;
+const workerGraceMs = 12_000;
+const coordinatorGraceMs = 6_000;
+const firstPauseMs = 500;
+const longestPauseMs = 10_000;
+/** A worker that ran for this long had no trouble starting. */
+const stableMs = 30_000;
+
+/** A running stack. */
+export class Stack {
+  readonly port: number;
+  /** Resolves with the reason when the stack ended; null when it was told to. */
+  readonly ended: Promise<string | null>;
+  readonly #options: StackOptions;
+  readonly #coordinator: Child;
+  readonly #workers = new Map<string, Child>();
+  readonly #end: (reason: string | null) => void;
+  #stopping: Promise<void> | null = null;
+
+  private constructor(options: StackOptions, coordinator: Child, port: number) {
+    this.#options = options;
+    this.#coordinator = coordinator;
+    this.port = port;
+    let end: (reason: string | null) => void = () => {};
+    this.ended = new Promise((resolve) => {
+      end = resolve;
+    });
+    this.#end = end;
+    void coordinator.exited.then((end) => this.#stop(`the coordinator ended with ${exitText(end)}`));
+    options.interrupted.addEventListener('abort', () => void this.stop());
+  }
+
+  /** Starts it. Throws `CommandError` in one clear line when the port is taken or the coordinator does not start. */
+  static async start(options: StackOptions): Promise<Stack> {
+    // A program that is not there is told before anything runs.
+    for (const program of ['coordinator', 'worker'] as const) programArguments(program);
+    if (options.port !== 0) await expectFree(options.host, options.port);
+    const last: string[] = [];
+    const coordinator = new Child({
+      program: 'coordinator',
+      args: [],
+      env: { ...options.env, HOST: options.host, PORT: String(options.port) },
+      onLine: (line) => {
+        last.push(line);
+        if (last.length > 5) last.shift();
+        options.onLine('coordinator', line);
+      },
+    });
+    const port = await listening(coordinator, options, last);
+    const stack = new Stack(options, coordinator, port);
+    for (let number = 1; number <= options.workers; number += 1) void stack.#keepWorker(`dev-${number}`);
+    return stack;
+  }
+
+  /** Ends workers, then the coordinator. */
+  stop(): Promise<void> {
+    return this.#stop(null);
+  }
+
+  #stop(reason: string | null): Promise<void> {
+    this.#stopping ??= (async () => {
+      const { forced } = this.#options;
+      await Promise.all([...this.#workers.values()].map((worker) => worker.stop(workerGraceMs, forced)));
+      await this.#coordinator.stop(coordinatorGraceMs, forced);
+      this.#end(reason);
+    })();
+    return this.#stopping;
+  }
+
+  /** Runs one worker for as long as the stack runs. */
+  async #keepWorker(name: string): Promise<void> {
+    const { env, workerEnv, onLine, onNote, host } = this.#options;
+    const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
+    let pauseMs = firstPauseMs;
+    while (this.#stopping === null) {
+      const since = performance.now();
+      const worker = new Child({
+        program: 'worker',
+        args: [],
+        env: { ...env, ...workerEnv, COORDINATOR_URL: `http://${reachable}:${this.port}`, WORKER_ID: name },
+        onLine: (line) => onLine(name, line),
+      });
+      this.#workers.set(name, worker);
+      const end: ChildExit = await worker.exited;
+      this.#workers.delete(name);
+      if (this.#stopping !== null) return;
+      if (end.code === 0) return onNote(`${name} has ended and is not started again`);
+      if (end.code === exit.usage) return void this.#stop(`${name} does not start with these settings`);
+      if (performance.now() - since >= stableMs) pauseMs = firstPauseMs;
+      onNote(`${name} ended with ${exitText(end)}; starting it again in ${pauseMs} ms`);
+      await pause(pauseMs, this.#options.interrupted);
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+    }
+  }
+}
+
+/** Resolves with the port when the coordinator serves. */
+async function listening(coordinator: Child, options: StackOptions, last: readonly string[]): Promise<number> {
+  const serves = new Promise<number>((resolve) => {
+    coordinator.onMessage((message) => {
+      if (typeof message !== 'object' || message === null || !('kind' in message) || message.kind !== 'listening') return;
+      if ('port' in message && typeof message.port === 'number') resolve(message.port);
+    });
+  });
+  const interrupted = new Promise<'interrupted'>((done) => options.interrupted.addEventListener('abort', () => done('interrupted')));
+  const timeout = new AbortController();
+  const late = pause(startTimeoutMs, timeout.signal).then(() => 'late' as const);
+  const first = await Promise.race([serves, coordinator.exited, interrupted, late]);
+  timeout.abort();
+  if (typeof first === 'number') return first;
+  if (first === 'interrupted' || first === 'late') {
+    await coordinator.stop(coordinatorGraceMs, options.forced);
+    throw first === 'late'
+      ? new CommandError(`the coordinator did not start within ${startTimeoutMs / 1000} s`, exit.unavailable)
+      : new CommandError('interrupted before the coordinator served', exit.interrupted);
+  }
+  const [reason = exitText(first), ...more] = last.map((line) => line.replace(/^coordinator: /, ''));
+  throw new CommandError(`the coordinator did not start: ${reason}`, first.code === exit.usage ? exit.usage : exit.unavailable, more);
+}
+
+/** Throws one clear line when nothing can listen there. */
+async function expectFree(host: string, port: number): Promise<void> {
+  const probe = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      probe.once('error', reject);
+      probe.listen({ host, port, exclusive: true }, resolve);
+    });
+  } catch (thrown) {
+    const code = thrown instanceof Error && 'code' in thrown ? thrown.code : '';
+    if (code === 'EADDRINUSE') {
+      throw new CommandError(`port ${port} is taken: end what listens there, or take another with --port (0 finds a free one)`);
+    }
+    if (code === 'EACCES') throw new CommandError(`port ${port} may not be used by this user: take one above 1023 with --port`);
+    throw new CommandError(`cannot listen on ${host} port ${port}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+  } finally {
+    await new Promise<void>((resolve) => {
+      probe.close(() => resolve());
+    });
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+  });
+}
