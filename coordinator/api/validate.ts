@@ -1,0 +1,108 @@
+/**
+ * The rules of the contracts (`buf.validate`) in front of every service method, so that all faces refuse the same requests with the same words.
+ * Besides: values of `google.protobuf.Struct` and `Value` may not nest deeper than `limits.jsonDepth`.
+ */
+import type { DescField, DescMessage, JsonValue, Message } from '@bufbuild/protobuf';
+import { pathToString } from '@bufbuild/protobuf/reflect';
+import type { ListValue, Value } from '@bufbuild/protobuf/wkt';
+import { createValidator } from '@bufbuild/protovalidate';
+import type { ConnectError } from '@connectrpc/connect';
+import { limits } from '@workflow-orchestrator/proto/limits';
+import { fieldError } from './errors.ts';
+
+/** Checks a request: null when it keeps the rules, else `invalid_argument` with all violations. A rule that cannot be evaluated throws. */
+export type Validate = (request: Message) => ConnectError | null;
+
+/** The check for requests of one type. */
+export function createValidate(schema: DescMessage, validator: ReturnType<typeof createValidator> = createValidator()): Validate {
+  const probe = compileProbe(schema, []);
+  return (request) => {
+    const tooDeep = probe?.(request) ?? null;
+    if (tooDeep !== null)
+      return fieldError([{ field: tooDeep, description: `nests deeper than ${limits.jsonDepth} levels`, rule: 'json.depth' }]);
+    const result = validator.validate(schema, request);
+    if (result.kind === 'valid') return null;
+    if (result.kind === 'error') throw result.error;
+    return fieldError(
+      result.violations.map((violation) => ({
+        field: pathToString(violation.field),
+        description: violation.message,
+        rule: violation.ruleId,
+      })),
+    );
+  };
+}
+
+/** Finds a JSON value that nests too deep in a message: its path from there, or null. */
+type Probe = (message: Message) => string | null;
+
+/** The probe for messages of one type; null when they can hold no JSON. Types that hold themselves are not followed twice. */
+function compileProbe(schema: DescMessage, above: readonly DescMessage[]): Probe | null {
+  if (above.includes(schema)) return null;
+  const probes = schema.fields.flatMap((field) => compileFieldProbe(field, [...above, schema]) ?? []);
+  if (probes.length === 0) return null;
+  return (message) => {
+    for (const probe of probes) {
+      const path = probe(message);
+      if (path !== null) return path;
+    }
+    return null;
+  };
+}
+
+function compileFieldProbe(field: DescField, above: readonly DescMessage[]): Probe | null {
+  if (field.message === undefined) return null;
+  const ofElement = jsonProbes[field.message.typeName] ?? compileProbe(field.message, above);
+  if (ofElement === null) return null;
+  const join = (key: string, path: string | null) => (path === null ? null : `${field.name}${key}${path === '' ? '' : `.${path}`}`);
+  return (message) => {
+    const value = fieldValue(message, field);
+    if (value === undefined || value === null) return null;
+    if (field.fieldKind === 'list') return firstOf((value as Message[]).entries(), (key, element) => join(`[${key}]`, ofElement(element)));
+    if (field.fieldKind === 'map') {
+      return firstOf(Object.entries(value as Record<string, Message>), (key, element) =>
+        join(`[${JSON.stringify(key)}]`, ofElement(element)),
+      );
+    }
+    return join('', ofElement(value as Message));
+  };
+}
+
+function firstOf<K, V>(entries: Iterable<[K, V]>, find: (key: K, value: V) => string | null): string | null {
+  for (const [key, value] of entries) {
+    const found = find(key, value);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+function fieldValue(message: Message, field: DescField): unknown {
+  const holder = message as unknown as Record<string, unknown>;
+  if (field.oneof === undefined) return holder[field.localName];
+  const choice = holder[field.oneof.localName] as { case?: string; value?: unknown };
+  return choice.case === field.localName ? choice.value : undefined;
+}
+
+/** A field of type Struct is held as a plain JSON object; a Value, a ListValue and what is in them as messages. */
+const jsonProbes: Readonly<Record<string, Probe>> = {
+  'google.protobuf.Struct': (struct) => (nestsDeeper(struct as unknown as JsonValue, limits.jsonDepth) ? '' : null),
+  'google.protobuf.Value': (value) => (valueNestsDeeper(value as Value, limits.jsonDepth) ? '' : null),
+  'google.protobuf.ListValue': (list) =>
+    (list as ListValue).values.some((value) => valueNestsDeeper(value, limits.jsonDepth - 1)) ? '' : null,
+};
+
+function nestsDeeper(value: JsonValue, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  for (const key in value) {
+    if (nestsDeeper((value as Record<string, JsonValue>)[key], levels - 1)) return true;
+  }
+  return false;
+}
+
+function valueNestsDeeper(value: Value, levels: number): boolean {
+  const { kind } = value;
+  if (kind.case !== 'structValue' && kind.case !== 'listValue') return false;
+  const elements = kind.case === 'structValue' ? Object.values(kind.value.fields) : kind.value.values;
+  return levels === 0 || elements.some((element) => valueNestsDeeper(element, levels - 1));
+}
