@@ -7,6 +7,7 @@ export * from './gen/workflow/v1/definition_pb.ts';
 export * from './gen/workflow/v1/definition_service_pb.ts';
 export * from './gen/workflow/v1/error_pb.ts';
 export * from './gen/workflow/v1/event_pb.ts';
+export * from './gen/workflow/v1/journal_pb.ts';
 export * from './gen/workflow/v1/payload_pb.ts';
 export * from './gen/workflow/v1/system_service_pb.ts';
 export * from './gen/workflow/v1/worker_pb.ts';

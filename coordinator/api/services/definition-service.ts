@@ -8,8 +8,9 @@ import {
   DefinitionService,
   Edge_Kind,
   GetDefinitionResponseSchema,
+  type JobDefinition,
   JobDefinition_Join,
-  type JobDefinitionSchema,
+  JobDefinitionSchema,
   ListDefinitionsResponseSchema,
   RegisterDefinitionResponseSchema,
   ValidateDefinitionResponseSchema,
@@ -36,7 +37,7 @@ export function definitionService(definitions: Definitions): MountedService<type
       if (compiled.kind === 'bad') return create(ValidateDefinitionResponseSchema, { problems: compiled.problems.map(problemMessage) });
       return create(ValidateDefinitionResponseSchema, {
         valid: true,
-        definition: { ...outline(compiled.graph), jobs: compiled.graph.jobs.map((job) => renderJob(compiled.graph, job)) },
+        definition: { ...outline(compiled.graph), jobs: jobsOf(compiled.graph) },
       });
     },
 
@@ -61,7 +62,7 @@ export function definitionService(definitions: Definitions): MountedService<type
 function whole({ graph, stored }: Registered): Definition {
   return create(DefinitionSchema, {
     ...outline(graph),
-    jobs: graph.jobs.map((job) => renderJob(graph, job)),
+    jobs: jobsOf(graph),
     registerTime: timestampFromMs(stored.registeredAt),
     yaml: stored.yaml,
   });
@@ -72,8 +73,12 @@ function outline(graph: Graph): MessageInitShape<typeof DefinitionSchema> {
   return { hash, name, version, description, ...(inputsSchema === null ? {} : { inputsSchema: inputsSchema as JsonObject }) };
 }
 
-function renderJob(graph: Graph, job: GraphJob): MessageInitShape<typeof JobDefinitionSchema> {
-  return {
+function jobsOf(graph: Graph): JobDefinition[] {
+  return graph.jobs.map((job) => renderJob(graph, job));
+}
+
+function renderJob(graph: Graph, job: GraphJob): JobDefinition {
+  return create(JobDefinitionSchema, {
     id: job.id,
     name: job.name,
     type: job.type,
@@ -87,5 +92,5 @@ function renderJob(graph: Graph, job: GraphJob): MessageInitShape<typeof JobDefi
     allowFailure: job.allowFailure,
     priority: job.priority,
     maxAttempts: job.retry.maxAttempts,
-  };
+  });
 }

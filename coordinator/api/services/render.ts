@@ -72,7 +72,7 @@ export function renderJob(state: WorkflowState, index: number, job: JobState, no
     ...time('startTime', lease === null ? (last?.startMs ?? 0) : (lease.acceptedAt ?? 0)),
     ...time('endTime', job.endedAt),
     ...(status === 'RETRYING' ? time('nextAttemptTime', job.notBefore) : {}),
-    ...(job.output === null ? {} : { output: value(job.output) }),
+    ...(job.output === null ? {} : { output: renderValue(job.output) }),
     ...(job.error === null ? {} : { error: renderError(job.error, '') }),
     ...(job.phase === 'PENDING' || job.phase === 'SKIPPED' ? {} : parametersOf(job, graphJob)),
     ...(lease?.progress == null ? {} : { progress: lease.progress, progressMessage: lease.progressMessage }),
@@ -101,7 +101,13 @@ export function renderAttempts(job: JobState): Attempt[] {
 /** An error as clients see it, with its details parsed. The stack stays inside. */
 export function renderError(error: JobError, jobId: string): ErrorMessage {
   const { code, message, retryable } = error;
-  return create(ErrorSchema, { code, message, retryable, jobId, ...(error.details === null ? {} : { details: value(error.details) }) });
+  return create(ErrorSchema, {
+    code,
+    message,
+    retryable,
+    jobId,
+    ...(error.details === null ? {} : { details: renderValue(error.details) }),
+  });
 }
 
 function countJobs(state: WorkflowState, now: number): MessageInitShape<typeof JobCountsSchema> {
@@ -121,10 +127,10 @@ function countJobs(state: WorkflowState, now: number): MessageInitShape<typeof J
 }
 
 function parametersOf(job: JobState, graphJob: GraphJob): { parameters?: Value } {
-  if (job.parameters !== null) return { parameters: value(job.parameters) };
+  if (job.parameters !== null) return { parameters: renderValue(job.parameters) };
   // A dynamic template that was never rendered has nothing to show.
   return graphJob.parameters.kind === 'static' && (job.readyAt !== 0 || hasEnded(job.phase))
-    ? { parameters: value(graphJob.parameters.payload) }
+    ? { parameters: renderValue(graphJob.parameters.payload) }
     : {};
 }
 
@@ -132,7 +138,8 @@ function time<K extends string>(key: K, ms: number): { [P in K]?: ReturnType<typ
   return (ms === 0 ? {} : { [key]: timestampFromMs(ms) }) as { [P in K]?: ReturnType<typeof timestampFromMs> };
 }
 
-function value(payload: Payload): Value {
+/** A payload as the value it stands for. */
+export function renderValue(payload: Payload): Value {
   return fromJson(ValueSchema, readPayload(payload) as JsonValue);
 }
 

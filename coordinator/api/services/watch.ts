@@ -10,17 +10,19 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import {
   ErrorInfoSchema,
+  type Payload as PayloadMessage,
   type WatchWorkflowRequest,
   type WatchWorkflowResponse,
   WatchWorkflowResponseSchema,
+  type WorkflowEvent,
 } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Shard } from '../../shard/shard.ts';
-import { toMessage } from '../../store/codec.ts';
+import { payloadFrom, toMessage } from '../../store/codec.ts';
 import type { CallContext } from '../context.ts';
 import { badField, limitExceeded, notFound } from './failures.ts';
 import { Feed } from './feed.ts';
-import { renderJob } from './render.ts';
+import { renderJob, renderValue } from './render.ts';
 
 type Item =
   | { readonly kind: 'event'; readonly seq: number; readonly event: DurableEvent }
@@ -70,6 +72,7 @@ export class Watches {
 function eventResponse({ graph }: WorkflowState, { event, seq }: Extract<Item, { kind: 'event' }>): WatchWorkflowResponse {
   const message = toMessage(event, seq);
   if ('job' in event) message.jobId = graph.jobs[event.job]!.id;
+  showPayloads(message);
   return create(WatchWorkflowResponseSchema, { item: { case: 'event', value: message } });
 }
 
@@ -81,4 +84,36 @@ function slow(): ConnectError {
   return new ConnectError('the watcher is too slow; resume with the last seq that it saw', Code.ResourceExhausted, undefined, [
     { desc: ErrorInfoSchema, value: { reason: 'SLOW_WATCHER', metadata: { limit: 'watchBacklog' } } },
   ]);
+}
+
+/** Clients speak natural JSON: the payloads of an event as values. */
+function showPayloads({ kind }: WorkflowEvent): void {
+  for (const payload of payloadsOf(kind)) show(payload);
+}
+
+function payloadsOf(kind: WorkflowEvent['kind']): readonly (PayloadMessage | undefined)[] {
+  switch (kind.case) {
+    case 'submitted':
+      return [kind.value.inputs];
+    case 'ended':
+      return [kind.value.outputs, kind.value.error?.details];
+    case 'jobReady':
+      return [kind.value.parameters];
+    case 'jobSucceeded':
+      return [kind.value.output];
+    case 'jobRetryScheduled':
+    case 'jobFailed':
+      return [kind.value.error?.details];
+    case 'jobCheckpointed':
+      return [kind.value.checkpoint];
+    default:
+      return [];
+  }
+}
+
+function show(message: PayloadMessage | undefined): void {
+  const payload = payloadFrom(message);
+  if (message === undefined || payload?.encoding !== 'json') return;
+  message.value = renderValue(payload);
+  message.data = new Uint8Array();
 }

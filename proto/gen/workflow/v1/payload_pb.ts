@@ -5,13 +5,15 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.ts";
+import type { Value, ValueJson } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file workflow/v1/payload.proto.
  */
 export const file_workflow_v1_payload: GenFile = /*@__PURE__*/
-  fileDesc("Chl3b3JrZmxvdy92MS9wYXlsb2FkLnByb3RvEgt3b3JrZmxvdy52MSIyCgdQYXlsb2FkEhkKCGVuY29kaW5nGAEgASgJQge6SARyAhhAEgwKBGRhdGEYAiABKAwiRQoMTmFtZWRQYXlsb2FkEg4KBmpvYl9pZBgBIAEoCRIlCgdwYXlsb2FkGAIgASgLMhQud29ya2Zsb3cudjEuUGF5bG9hZGIGcHJvdG8z", [file_buf_validate_validate]);
+  fileDesc("Chl3b3JrZmxvdy92MS9wYXlsb2FkLnByb3RvEgt3b3JrZmxvdy52MSJZCgdQYXlsb2FkEhkKCGVuY29kaW5nGAEgASgJQge6SARyAhhAEgwKBGRhdGEYAiABKAwSJQoFdmFsdWUYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiRQoMTmFtZWRQYXlsb2FkEg4KBmpvYl9pZBgBIAEoCRIlCgdwYXlsb2FkGAIgASgLMhQud29ya2Zsb3cudjEuUGF5bG9hZGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * A value that travels as bytes and is not looked into on its way: the parameters, input, output and checkpoint of a job.
@@ -33,6 +35,13 @@ export type Payload = Message<"workflow.v1.Payload"> & {
    * @generated from field: bytes data = 2;
    */
   data: Uint8Array;
+
+  /**
+   * The value itself instead of `data`, where a client is shown a payload in the encoding `json`. Never on the worker stream, never in the journal.
+   *
+   * @generated from field: google.protobuf.Value value = 3;
+   */
+  value?: Value | undefined;
 };
 
 /**
@@ -55,6 +64,13 @@ export type PayloadJson = {
    * @generated from field: bytes data = 2;
    */
   data?: string;
+
+  /**
+   * The value itself instead of `data`, where a client is shown a payload in the encoding `json`. Never on the worker stream, never in the journal.
+   *
+   * @generated from field: google.protobuf.Value value = 3;
+   */
+  value?: ValueJson;
 };
 
 /**
