@@ -3,7 +3,7 @@
  *
  * Invariant: `state` is only ever changed by `evolve`, with exactly the events of `events`, in that order.
  */
-import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
 import type {
   AttemptOutcome,
   Command,
@@ -84,9 +84,9 @@ export class Run {
     this.current = recovered(fold(this.events), this.now);
   }
 
-  submit(start = false): Decision {
+  submit(start = false, inputs: Payload = json({})): Decision {
     const { workflowId, graph } = this;
-    return this.send({ kind: 'submit', workflowId, graph, inputs: json({}), labels: {}, idempotencyKey: '', requestHash: '', start });
+    return this.send({ kind: 'submit', workflowId, graph, inputs, labels: {}, idempotencyKey: '', requestHash: '', start });
   }
 
   /** Gives the job to a worker under a fresh token: `t1`, `t2` and so on. */
@@ -113,8 +113,8 @@ export class Run {
     return this.send({ kind: 'result', job, token, attempt, workerId: worker, runningMs, outcome });
   }
 
-  succeed(job: number): Decision {
-    return this.result(job, { kind: 'succeeded', output: json({ by: this.graph.jobs[job].id }) });
+  succeed(job: number, output: Payload = json({ by: this.graph.jobs[job].id })): Decision {
+    return this.result(job, { kind: 'succeeded', output });
   }
 
   fail(job: number, error = jobError()): Decision {
