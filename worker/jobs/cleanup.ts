@@ -3,10 +3,11 @@
  *
  * Invariants
  * 1. Idempotent: what is gone already is no error, and the output says which was which.
- * 2. Files are removed below the worker's data folder only; a folder is removed with `recursive: true` only; links are removed, never followed.
+ * 2. Files are removed in folders below the worker's data folder only; a folder that is not empty is removed with `recursive: true` only; links are removed, never followed.
  * 3. One thing that cannot be removed does not keep the others: all are tried, and the error names those that are left.
  */
-import { lstat, mkdir, rm, rmdir } from 'node:fs/promises';
+import { lstat, mkdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { type Connections, findConnection } from '../connections/connections.ts';
 import { JobError, PermanentError, RetryableError } from '../errors.ts';
@@ -126,6 +127,11 @@ async function removeFile(connections: Connections, path: string, recursive: boo
     await mkdir(dataFolder, { recursive: true, mode: 0o700 });
     const place = await confine(dataFolder, path);
     const found = await lstat(place);
+    // What stands directly in the data folder is not the jobs': a coordinator on the same machine may keep its journal there.
+    if (!found.isDirectory() && dirname(place) === (await realpath(dataFolder)))
+      throw new PermanentError(`${path} stands directly in the data folder; jobs may remove folders there, and files below them`, {
+        code: 'PATH_REFUSED',
+      });
     if (!found.isDirectory()) await rm(place);
     else if (recursive) await rm(place, { recursive: true });
     else await rmdir(place);

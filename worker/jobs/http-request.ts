@@ -42,7 +42,7 @@ export function readRequestOptions(fields: Fields): RequestOptions {
     headers: new Map([...headers].map(([name, value]) => [name.toLowerCase(), value])),
     query,
     body: body === undefined ? data : body,
-    expected: fields.list('expect', readStatus, { min: 1, max: 100 }) ?? [{ kind: 'class', hundreds: 2 }],
+    expected: fields.list('expect_status', readStatus, { min: 1, max: 100 }) ?? [{ kind: 'class', hundreds: 2 }],
     timeoutMs: fields.durationMs('timeout', { min: 1, max: limits.httpTimeoutMaxMs }) ?? null,
     maxRedirects: fields.integer('redirects', { min: 0, max: limits.httpRedirectsMax }) ?? limits.httpRedirects,
     response: fields.choice('response', ['full', 'body', 'none']) ?? 'full',

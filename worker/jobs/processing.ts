@@ -9,6 +9,7 @@ import { limits } from '@workflow-orchestrator/proto/limits';
 import { type AggregateColumn, aggregateFunctions, type ComputeTask, type NamedField, type SortKey } from '../compute/task.ts';
 import { describe, isObject } from '../fields/describe.ts';
 import { Fields, type ReadElement, textElement } from '../fields/fields.ts';
+import type { Path } from '../fields/path.ts';
 import type { Handler, Job } from '../handler.ts';
 import type { ComputePool } from '../pool/pool.ts';
 import { type ComputePurpose, computeInPool, readComputeMs } from './computing.ts';
@@ -71,27 +72,33 @@ function readGroupBy(fields: Fields): NamedField[] {
   return (fields.list('group_by', textElement, { max: 100 }) ?? []).map((field) => ({ name: field, field }));
 }
 
-/** `compute: { orders: count, total: { sum: amount } }`; without it the number of items. */
+/** `aggregates: { orders: count, total: { function: sum, field: amount }, mean: { avg: amount } }`; without it the number of items. */
 function readColumns(fields: Fields): AggregateColumn[] {
-  const names = aggregateFunctions.join(', ');
-  const read: ReadElement<AggregateColumn> = (value, path, problem) => {
-    const name = String(path.at(-1));
-    const nothing: AggregateColumn = { name, function: 'count', field: null };
-    if (value === 'count') return nothing;
-    const [entry, ...others] = isObject(value) ? Object.entries(value) : [];
-    if (entry === undefined || others.length > 0) {
-      problem(`must be count, or one function and its field such as { sum: amount } (functions: ${names}), is ${describe(value)}`);
-      return nothing;
-    }
-    const [word, field] = entry;
-    const known = aggregateFunctions.find((candidate) => candidate === word);
-    if (known === undefined) problem(`'${word}' is no function; known: ${names}`);
-    if (typeof field !== 'string' || field === '')
-      problem(`the field of ${word} must be a text such as customer.age, is ${describe(field)}`);
-    return { name, function: known ?? 'count', field: String(field) };
-  };
-  const columns = fields.map('compute', read, { max: 100 });
+  const columns = fields.map('aggregates', (value, path) => readColumn(value, path, fields), { max: 100 });
   return columns === undefined ? [{ name: 'count', function: 'count', field: null }] : [...columns.values()];
+}
+
+/** `count`, `{ function: sum, field: amount }` or short `{ sum: amount }`. */
+function readColumn(value: unknown, path: Path, fields: Fields): AggregateColumn {
+  const name = String(path.at(-1));
+  const nothing: AggregateColumn = { name, function: 'count', field: null };
+  if (value === 'count') return nothing;
+  if (!isObject(value)) {
+    const message = `must be count, or a function and its field such as { sum: amount }, is ${describe(value)}`;
+    fields.problems.push({ path, message });
+    return nothing;
+  }
+  const column = new Fields(value, path, fields.problems);
+  const short = column.exclusive(aggregateFunctions);
+  if (short !== null) {
+    const field = column.requiredText(short);
+    column.close('an aggregate');
+    return { name, function: short, field };
+  }
+  const word = column.requiredChoice('function', aggregateFunctions);
+  const field = word === 'count' ? (column.text('field') ?? null) : column.requiredText('field');
+  column.close('an aggregate');
+  return { name, function: word, field };
 }
 
 /** `by: price`, `[{ field: price, order: desc }, name]`; without it the items themselves. `order` is for all keys that name none. */

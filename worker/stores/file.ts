@@ -2,7 +2,7 @@
  * A store of files below one folder: `<key>.json` for a value that was put, `<key>.jsonl` for values that were appended.
  *
  * Invariants
- * 1. A key is a relative path of plain names; nothing outside the folder is ever touched (`confined.ts`).
+ * 1. Whatever a key is, its file is below the folder (`confined.ts`); different keys have different files.
  * 2. A value that was put is there as a whole or not at all: written aside, synced, renamed.
  */
 import { randomUUID } from 'node:crypto';
@@ -40,9 +40,9 @@ export class AppendedFiles {
 /** Opens a file store. The folder is made when the first value comes. */
 export function openFileStore({ folder }: FileStoreConnection, appended: AppendedFiles): KeyStore {
   const locate = async (key: string): Promise<string> => {
-    checkKey(key);
+    const path = pathOf(key);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    return confine(folder, key);
+    return confine(folder, path);
   };
   return {
     kind: 'file',
@@ -73,13 +73,29 @@ export function openFileStore({ folder }: FileStoreConnection, appended: Appende
   };
 }
 
-/** Names of letters, digits, `.`, `_`, `-`, `:`, `@`, `[`, `]`, separated by `/`; none begins with a dot. */
-function checkKey(key: string): void {
-  const isPlain = key.length <= limits.storeKeyLength && key.split('/').every((part) => /^[\w\-:@[\]][\w.\-:@[\]]{0,199}$/.test(part));
-  if (!isPlain)
-    throw new PermanentError(`key ${JSON.stringify(key.slice(0, 100))} must be names of A-Z a-z 0-9 . _ - : @ [ ] with / between them`, {
+/**
+ * The path of a key: `/` separates folders, every other character that a file name may not have on some system is percent-encoded,
+ * so that different keys are different files and none begins with a dot.
+ */
+function pathOf(key: string): string {
+  const parts = key
+    .split('/')
+    .map((part) =>
+      [...part]
+        .map((character, index) => (/[\w\-@+=,[\] ]/.test(character) || (character === '.' && index > 0) ? character : encode(character)))
+        .join(''),
+    );
+  if (key.length <= limits.storeKeyLength && parts.every((part) => part !== '' && part.length <= 200)) return parts.join('/');
+  throw new PermanentError(
+    `key ${JSON.stringify(key.slice(0, 100))} must be names with / between them, none empty or longer than 200 characters`,
+    {
       code: 'INVALID_KEY',
-    });
+    },
+  );
+}
+
+function encode(character: string): string {
+  return [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, '0').toUpperCase()}`).join('');
 }
 
 async function readValue(file: string): Promise<Found | null> {
