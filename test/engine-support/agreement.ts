@@ -17,13 +17,19 @@ export interface Case {
   readonly seed: number;
 }
 
+/** Builds a case's graph and starts it. */
+function begin(graph: AbstractGraph): Run {
+  const run = new Run(buildGraph(graph));
+  run.submit(true);
+  return run;
+}
+
 /** Runs one case in the engine and compares every step. Null: they agree. Otherwise what is not as it should be. */
-export function disagreement({ graph, outcomes, seed }: Case): string | null {
+export function disagreement({ graph, outcomes, seed }: Case, start: (graph: AbstractGraph) => Run = begin): string | null {
   const random = seeded(seed);
   const known: (Outcome | null)[] = graph.jobs.map(() => null);
-  const run = new Run(buildGraph(graph));
   try {
-    run.submit(true);
+    const run = start(graph);
     for (;;) {
       const wrong = standingsDiffer(graph, run.state, progress(graph, known));
       if (wrong !== null) return wrong;
