@@ -53,7 +53,14 @@ export function detach(session: Session, now: number, outputs: SessionOutput[]):
   outputs.push({ kind: 'detach' });
 }
 
-/** The leases end with the session. */
+/** The worker said farewell: its leases end with the session (R34). */
+export function farewell(session: Session, outputs: SessionOutput[]): void {
+  outputs.push({ kind: 'note', level: 'info', message: `worker ${nameOf(session)}: ended` });
+  session.phase = { kind: 'ended' };
+  outputs.push({ kind: 'lost', reason: 'the worker ended' });
+}
+
+/** The worker is gone: its leases end with the session. */
 export function lose(session: Session, reason: string, outputs: SessionOutput[]): void {
   outputs.push({ kind: 'note', level: 'warn', message: `worker ${nameOf(session)}: lost: ${reason}` });
   session.phase = { kind: 'ended' };

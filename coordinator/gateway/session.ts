@@ -9,7 +9,7 @@
  */
 import { type CoordinatorFrame, closeCodes, takeNumbers, takeUnread, type WorkerFrame } from '@workflow-orchestrator/proto';
 import { takeBack } from './assignments.ts';
-import { complain, detach, dropSlow, fail, lose } from './ending.ts';
+import { complain, detach, dropSlow, fail, farewell, lose } from './ending.ts';
 import { handleBody, handleHello } from './from_worker.ts';
 import { takeFrames } from './outgoing.ts';
 import { arm, type Session, type SessionOutput, tellCapacity } from './session_state.ts';
@@ -103,7 +103,7 @@ export function socketClosed(session: Session, code: number, at: number): Sessio
   if (isOver(session)) return outputs;
   const attached = session.phase.kind === 'attaching' || session.phase.kind === 'ready';
   // R34: 1000 is a farewell.
-  if (attached && code === closeCodes.done) lose(session, 'it ended', outputs);
+  if (attached && code === closeCodes.done) farewell(session, outputs);
   else detach(session, at - session.stalledMs, outputs);
   arm(session, outputs);
   return outputs;

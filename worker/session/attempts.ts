@@ -6,7 +6,7 @@
  * 2. A result is kept until it is acked, or the attempt is lost or abandoned (R40, R42).
  * 3. `taken` counts `running` and `lingering` by type.
  */
-import type { Assignment, Payload } from '@workflow-orchestrator/proto';
+import type { Assignment } from '@workflow-orchestrator/proto';
 import { LogLine_Level } from '@workflow-orchestrator/proto';
 import { endLines, newLogTally } from './log_buffer.ts';
 import { failure, type Outcome, resultBytes, resultOf } from './outcome.ts';
@@ -126,17 +126,6 @@ export function abandonAll(session: WorkerSession, outputs: WorkerOutput[]): num
   session.running.clear();
   for (const attempt of attempts) linger(session, attempt, { kind: 'stopping' }, outputs);
   return attempts.length;
-}
-
-/** The handler shows life by itself. */
-export function showLife(attempt: Running, at: number): void {
-  attempt.lifeAt = at;
-}
-
-/** The handler stores how far it is; the latest wins. */
-export function storeCheckpoint(attempt: Running, payload: Payload, at: number): void {
-  attempt.lifeAt = at;
-  attempt.checkpoint = { payload, frame: 0 };
 }
 
 /** The attempt is no longer held, but its handler has not returned. It stays counted in `taken`. */

@@ -12,9 +12,10 @@ import {
   ProtocolErrorSchema,
   type Welcome,
 } from '@workflow-orchestrator/proto';
+import { streamUrl } from '../url.ts';
 import { begin, cancelAttempt, forgetResult, loseAttempt, whyNot } from './attempts.ts';
 import { dialElsewhere, giveUpReady } from './dial.ts';
-import type { Phase, Ready, Wire, WorkerOutput, WorkerSession } from './state.ts';
+import type { Phase, Ready, WorkerOutput, WorkerSession } from './state.ts';
 
 /** Takes in Welcome (R15): the connection is the one in use from now on. */
 export function handleWelcome(
@@ -40,7 +41,7 @@ export function handleWelcome(
   session.errors = [];
   session.failures = 0;
   session.lastSessionId = welcome.sessionId;
-  session.learnedUrls = welcome.coordinatorUrls;
+  session.learnedUrls = welcome.coordinatorUrls.map(streamUrl).flatMap((read) => (read.kind === 'url' ? [read.url] : []));
   const heartbeatMs = welcome.heartbeatIntervalMs || limits.heartbeatIntervalMs;
   wire.beatAt = at + heartbeatMs;
   session.phase = {
