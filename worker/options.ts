@@ -4,7 +4,7 @@
 import { hostname } from 'node:os';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Logger } from './logger.ts';
-import type { WorkerLimits } from './session/worker_limits.ts';
+import type { WorkerLimits } from './session/worker-limits.ts';
 import { streamUrl } from './url.ts';
 import type { WorkerEvent } from './worker.ts';
 

@@ -10,13 +10,13 @@ import { AttemptContext, type HandlerWords } from './attempt/context.ts';
 import { failureOf } from './attempt/run.ts';
 import { deferred } from './deferred.ts';
 import type { Logger } from './logger.ts';
-import { createRunQueue } from './run_queue.ts';
-import { beat, checkpoint, progress, writeLine } from './session/from_handler.ts';
+import { createRunQueue } from './run-queue.ts';
+import { beat, checkpoint, progress, writeLine } from './session/from-handler.ts';
 import type { Outcome } from './session/outcome.ts';
 import { closed, drain, finish, flush, opened, receive, receiveUnreadable, start, stop, tick } from './session/session.ts';
-import { Socket } from './session/socket.ts';
 import { live, newWorkerSession, type Profile, type WorkerOutput, type WorkerSession } from './session/state.ts';
-import { type WorkerLimits, workerLimits } from './session/worker_limits.ts';
+import { type WorkerLimits, workerLimits } from './session/worker-limits.ts';
+import { Socket } from './socket.ts';
 import type { WorkerState } from './worker.ts';
 
 /** What happens to the connection. */

@@ -14,7 +14,7 @@ import { limits as defaultLimits } from '@workflow-orchestrator/proto/limits';
 import type { AttemptContext } from './attempt/context.ts';
 import { type Registration, runAttempt } from './attempt/run.ts';
 import { type Accepted, type Checked, compileSchema, type Schema } from './attempt/schema.ts';
-import { consoleLogger } from './console_logger.ts';
+import { consoleLogger } from './console-logger.ts';
 import { deferred } from './deferred.ts';
 import type { Handler, Json } from './handler.ts';
 import { checkOptions, checkSlots, type WorkerOptions } from './options.ts';

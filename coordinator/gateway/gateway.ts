@@ -15,12 +15,12 @@ import { WebSocketServer } from 'ws';
 import { answerRefusal, createRate, judgeHandshake } from './handshake.ts';
 import { createHub } from './hub.ts';
 import type { WorkerInbox } from './port.ts';
-import { SocketLink } from './socket_link.ts';
-import { type StreamLimits, streamLimits } from './stream_limits.ts';
-import type { WorkerInfo } from './worker_info.ts';
+import { type StreamLimits, streamLimits } from './session/limits.ts';
+import { SocketLink } from './socket-link.ts';
+import type { WorkerInfo } from './worker-info.ts';
 
-export type { StreamLimits } from './stream_limits.ts';
-export type { WorkerInfo, WorkerStatus } from './worker_info.ts';
+export type { StreamLimits } from './session/limits.ts';
+export type { WorkerInfo, WorkerStatus } from './worker-info.ts';
 
 /** Two clocks. */
 export interface GatewayClock {

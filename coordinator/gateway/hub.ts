@@ -7,14 +7,14 @@
  * 2. The shard is never called for a session that is not in the roster.
  */
 import type { CoordinatorFrame, LogLine, WorkerFrame } from '@workflow-orchestrator/proto';
-import { admit, evict, judge, refuse, replace } from './admission.ts';
-import { assign } from './assignments.ts';
-import { ack, cancel, drain, goAway, revoke, welcome } from './from_shard.ts';
 import type { WorkerInbox, WorkerOutbox } from './port.ts';
-import { flush, observeFlow, receive, receiveUnreadable, socketClosed, tick } from './session.ts';
-import { begin, type Introduction, openSession, type Session, type SessionOutput } from './session_state.ts';
-import type { StreamLimits } from './stream_limits.ts';
-import { describe, type WorkerInfo } from './worker_info.ts';
+import { admit, evict, judge, refuse, replace } from './session/admission.ts';
+import { assign } from './session/assignments.ts';
+import { ack, cancel, drain, goAway, revoke, welcome } from './session/from-shard.ts';
+import type { StreamLimits } from './session/limits.ts';
+import { flush, observeFlow, receive, receiveUnreadable, socketClosed, tick } from './session/session.ts';
+import { begin, type Introduction, openSession, type Session, type SessionOutput } from './session/state.ts';
+import { describe, type WorkerInfo } from './worker-info.ts';
 
 /** One connection, as the hub needs it. None of these calls back before it returns. */
 export interface Link {

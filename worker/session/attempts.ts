@@ -8,7 +8,7 @@
  */
 import type { Assignment } from '@workflow-orchestrator/proto';
 import { LogLine_Level } from '@workflow-orchestrator/proto';
-import { endLines, newLogTally } from './log_buffer.ts';
+import { endLines, newLogTally } from './log-buffer.ts';
 import { failure, type Outcome, resultBytes, resultOf } from './outcome.ts';
 import { type AbortReason, live, occupied, type Running, type WorkerOutput, type WorkerSession } from './state.ts';
 

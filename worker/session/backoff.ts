@@ -1,7 +1,7 @@
 /**
  * How long to wait before connecting again (R54).
  */
-import type { WorkerLimits } from './worker_limits.ts';
+import type { WorkerLimits } from './worker-limits.ts';
 
 /** Milliseconds before the next try, after `failures` tries in a row that failed (0: a connection that worked broke). `random` is in 0 to 1. */
 export function reconnectDelayMs(failures: number, random: number, limits: WorkerLimits): number {

@@ -11,7 +11,7 @@ import {
   Result_CancelledSchema,
   ResultSchema,
 } from '@workflow-orchestrator/proto';
-import type { WorkerLimits } from './worker_limits.ts';
+import type { WorkerLimits } from './worker-limits.ts';
 
 /** How an attempt ended. Bytes are UTF-8 JSON. */
 export type Outcome =

@@ -27,7 +27,7 @@ import {
   type WorkerFrame,
   WorkerFrameSchema,
 } from '@workflow-orchestrator/proto';
-import { takeLines } from './log_buffer.ts';
+import { takeLines } from './log-buffer.ts';
 import { resultBytes } from './outcome.ts';
 import { freeSlots, live, type Ready, type Running, type Wire, type WorkerOutput, type WorkerSession } from './state.ts';
 

@@ -11,7 +11,7 @@
 import { type CoordinatorFrame, closeCodes, type NumberVerdict, takeNumbers, takeUnread } from '@workflow-orchestrator/proto';
 import { abandonAll, endOverdue, finishAttempt } from './attempts.ts';
 import { closeAll, dial, dialLater, giveUpDial, giveUpReady, readyGone } from './dial.ts';
-import { complain, handleBody, handleWelcome } from './from_coordinator.ts';
+import { complain, handleBody, handleWelcome } from './from-coordinator.ts';
 import type { Outcome } from './outcome.ts';
 import { flushInto, sendEmptyHeartbeat, sendHello } from './outgoing.ts';
 import { arm, live, type Phase, type Ready, type Wire, type WorkerOutput, type WorkerSession } from './state.ts';

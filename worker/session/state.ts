@@ -19,8 +19,8 @@ import type {
   WorkerFrame,
 } from '@workflow-orchestrator/proto';
 import { newNumbering } from '@workflow-orchestrator/proto';
-import { type LogBuffer, type LogTally, newLogBuffer } from './log_buffer.ts';
-import type { WorkerLimits } from './worker_limits.ts';
+import { type LogBuffer, type LogTally, newLogBuffer } from './log-buffer.ts';
+import type { WorkerLimits } from './worker-limits.ts';
 
 /** What a worker says of itself in Hello. */
 export interface Profile {

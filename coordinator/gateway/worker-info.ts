@@ -1,7 +1,7 @@
 /**
  * A worker as people are shown it.
  */
-import { type Session, whoIs } from './session_state.ts';
+import { type Session, whoIs } from './session/state.ts';
 
 /** Where a worker stands; the words of `workflow.v1.Worker.Status`. */
 export type WorkerStatus = 'ACTIVE' | 'SUSPECT' | 'DRAINING' | 'DISCONNECTED';

@@ -7,7 +7,7 @@
  */
 import { closeCodes, type ProtocolErrorCode } from '@workflow-orchestrator/proto';
 import { fail, lose } from './ending.ts';
-import { arm, type Introduction, type Session, type SessionOutput, whoIs } from './session_state.ts';
+import { arm, type Introduction, type Session, type SessionOutput, whoIs } from './state.ts';
 import { addCancelled } from './told.ts';
 
 /** What becomes of a worker that introduces itself. */

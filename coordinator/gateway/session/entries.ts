@@ -12,7 +12,7 @@ import {
   type Payload,
   type Result,
 } from '@workflow-orchestrator/proto';
-import type { StreamLimits } from './stream_limits.ts';
+import type { StreamLimits } from './limits.ts';
 
 /** Why an entry was left out, or null when it is right. It may have been changed to fit the limits. */
 export type Complaint = string | null;

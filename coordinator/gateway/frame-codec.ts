@@ -13,7 +13,7 @@ import {
   type WorkerFrame,
   WorkerFrameSchema,
 } from '@workflow-orchestrator/proto';
-import type { StreamLimits } from './stream_limits.ts';
+import type { StreamLimits } from './session/limits.ts';
 
 /** A frame, or what is wrong with its bytes. */
 export type Decoded = { readonly kind: 'frame'; readonly frame: WorkerFrame } | { readonly kind: 'bad'; readonly message: string };

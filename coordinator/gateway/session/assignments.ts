@@ -11,7 +11,7 @@ import { type Assignment, type AssignReply, AssignReplySchema, cutText } from '@
 import { complain } from './ending.ts';
 import { isToken } from './entries.ts';
 import { assignmentBytes } from './outgoing.ts';
-import { arm, type Session, type SessionOutput, tellCapacity, type Work } from './session_state.ts';
+import { arm, type Session, type SessionOutput, tellCapacity, type Work } from './state.ts';
 import { addRevoked } from './told.ts';
 
 /** The shard gives jobs. */

@@ -1,5 +1,5 @@
 /**
- * One worker connection, seen from the coordinator: a pure machine. Inputs come from the socket (this file), from the shard (`from_shard.ts`,
+ * One worker connection, seen from the coordinator: a pure machine. Inputs come from the socket (this file), from the shard (`from-shard.ts`,
  * `assignments.ts`) and from the roster (`admission.ts`); every input returns what the shell is to do. The rules R1 to R70 are in proto/PROTOCOL.md.
  *
  * Invariants
@@ -10,9 +10,9 @@
 import { type CoordinatorFrame, closeCodes, takeNumbers, takeUnread, type WorkerFrame } from '@workflow-orchestrator/proto';
 import { takeBack } from './assignments.ts';
 import { complain, detach, dropSlow, fail, farewell, lose } from './ending.ts';
-import { handleBody, handleHello } from './from_worker.ts';
+import { handleBody, handleHello } from './from-worker.ts';
 import { takeFrames } from './outgoing.ts';
-import { arm, type Session, type SessionOutput, tellCapacity } from './session_state.ts';
+import { arm, type Session, type SessionOutput, tellCapacity } from './state.ts';
 
 /** A frame came. */
 export function receive(session: Session, frame: WorkerFrame, at: number): SessionOutput[] {

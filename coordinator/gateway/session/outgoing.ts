@@ -23,7 +23,7 @@ import {
   textBytes,
   type Welcome,
 } from '@workflow-orchestrator/proto';
-import type { StreamLimits } from './stream_limits.ts';
+import type { StreamLimits } from './limits.ts';
 import { markTold, type Told } from './told.ts';
 
 /** Entries that wait, by kind. */

@@ -7,7 +7,7 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { closeCodes, type ProtocolError, type ProtocolErrorCode, ProtocolErrorSchema } from '@workflow-orchestrator/proto';
-import { type Session, type SessionOutput, whoIs } from './session_state.ts';
+import { type Session, type SessionOutput, whoIs } from './state.ts';
 
 /** Answers a bad frame or entry; the session goes on, unless there were too many (R8). */
 export function complain(session: Session, code: ProtocolErrorCode, message: string, now: number, outputs: SessionOutput[]): void {

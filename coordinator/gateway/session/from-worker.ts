@@ -7,7 +7,7 @@ import { handleReplies } from './assignments.ts';
 import { complain, fail } from './ending.ts';
 import { checkBeat, checkLine, checkResult } from './entries.ts';
 import { judgeHello } from './hello.ts';
-import { type Phase, type Session, type SessionOutput, tellCapacity, type Work } from './session_state.ts';
+import { type Phase, type Session, type SessionOutput, tellCapacity, type Work } from './state.ts';
 import { forget, isQuiet, settle } from './told.ts';
 
 type Body = WorkerFrame['body'];

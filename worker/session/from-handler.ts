@@ -3,7 +3,7 @@
  * Words of an attempt that is not running any more are dropped: false.
  */
 import { cutText, LogLine_Level } from '@workflow-orchestrator/proto';
-import { addLine } from './log_buffer.ts';
+import { addLine } from './log-buffer.ts';
 import { jsonPayload } from './outcome.ts';
 import { live, type WorkerSession } from './state.ts';
 

@@ -9,9 +9,9 @@
  */
 import type { AssignReply, Hello, LeaseBeat, LogLine, Numbering, Result } from '@workflow-orchestrator/proto';
 import { newNumbering } from '@workflow-orchestrator/proto';
+import type { AttachedWorker } from '../port.ts';
+import type { StreamLimits } from './limits.ts';
 import { newOutgoing, type Outgoing } from './outgoing.ts';
-import type { AttachedWorker } from './port.ts';
-import type { StreamLimits } from './stream_limits.ts';
 import { newTold, type Told } from './told.ts';
 
 /** A worker as its Hello presents it. */

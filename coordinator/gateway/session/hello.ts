@@ -4,8 +4,8 @@
 import { createValidator } from '@bufbuild/protovalidate';
 import { type Hello, HelloSchema, type ProtocolErrorCode, protocolVersions } from '@workflow-orchestrator/proto';
 import { isToken } from './entries.ts';
-import type { Introduction } from './session_state.ts';
-import type { StreamLimits } from './stream_limits.ts';
+import type { StreamLimits } from './limits.ts';
+import type { Introduction } from './state.ts';
 
 /** What came of a Hello. */
 export type HelloVerdict =

@@ -7,7 +7,7 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { cutText, type LogLine, type LogLine_Level, LogLineSchema } from '@workflow-orchestrator/proto';
-import type { WorkerLimits } from './worker_limits.ts';
+import type { WorkerLimits } from './worker-limits.ts';
 
 /** Lines that wait, oldest first. */
 export interface LogBuffer {

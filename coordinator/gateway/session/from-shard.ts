@@ -13,7 +13,7 @@ import {
   type ResultAck,
   WelcomeSchema,
 } from '@workflow-orchestrator/proto';
-import { arm, type Session, type SessionOutput, tellCapacity } from './session_state.ts';
+import { arm, type Session, type SessionOutput, tellCapacity } from './state.ts';
 import { addCancelled, addRevoked } from './told.ts';
 
 /** The shard has judged the attempts that the worker holds (R15). */

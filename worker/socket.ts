@@ -16,7 +16,7 @@ import {
   workerSubprotocol,
 } from '@workflow-orchestrator/proto';
 import { type RawData, WebSocket } from 'ws';
-import type { WorkerLimits } from './worker_limits.ts';
+import type { WorkerLimits } from './session/worker-limits.ts';
 
 /** What happens on a socket. */
 export interface SocketEvents {

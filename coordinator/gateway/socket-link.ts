@@ -8,10 +8,10 @@
 import type { Duplex } from 'node:stream';
 import { type CoordinatorFrame, cutText } from '@workflow-orchestrator/proto';
 import type { RawData, WebSocket } from 'ws';
-import { decodeFrame, encodeFrame } from './frame_codec.ts';
+import { decodeFrame, encodeFrame } from './frame-codec.ts';
 import type { GatewayMetrics } from './gateway.ts';
 import type { Connection, Hub, Link } from './hub.ts';
-import type { StreamLimits } from './stream_limits.ts';
+import type { StreamLimits } from './session/limits.ts';
 
 /** What WebSocket allows. */
 const closeReasonBytes = 123;
