@@ -37,17 +37,12 @@ async function run(task: ComputeTask, data: Json, limits: ComputeLimits): Promis
     case 'transform':
       return compileExpression(task.expression)(data);
     case 'filter': {
-      const evaluate = compileExpression(task.expression);
-      const kept: Json[] = [];
-      for (const [index, item] of asList(data, 'filter').entries()) if (isTruthy(await evaluate(item, { index, data }))) kept.push(item);
-      return kept;
+      const items = asList(data, 'filter');
+      const kept = await evaluateEach(task.expression, items);
+      return items.filter((_, index) => isTruthy(kept[index]));
     }
-    case 'map': {
-      const evaluate = compileExpression(task.expression);
-      const mapped: unknown[] = [];
-      for (const [index, item] of asList(data, 'map').entries()) mapped.push((await evaluate(item, { index, data })) ?? null);
-      return mapped;
-    }
+    case 'map':
+      return (await evaluateEach(task.expression, asList(data, 'map'))).map((value) => value ?? null);
     case 'aggregate':
       return aggregate(asList(data, 'aggregate'), task.groupBy, task.columns);
     case 'sort':
@@ -59,6 +54,21 @@ async function run(task: ComputeTask, data: Json, limits: ComputeLimits): Promis
     default:
       return task satisfies never;
   }
+}
+
+/** The expression's value for each item; in it `$index` is the item's place, `$data` the whole list. */
+async function evaluateEach(expression: string, items: Json[]): Promise<unknown[]> {
+  const evaluate = compileExpression(expression);
+  const values: unknown[] = [];
+  for (const [index, item] of items.entries()) {
+    try {
+      values.push(await evaluate(item, { index, data: items }));
+    } catch (error) {
+      if (error instanceof ComputeError) throw new ComputeError(error.code, `element ${index}: ${error.message}`, error.details);
+      throw error;
+    }
+  }
+  return values;
 }
 
 const compiler = schemaCompiler(true);

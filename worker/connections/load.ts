@@ -141,15 +141,26 @@ function parseSchemaFile(file: string, shown: string): Loaded<Json> {
   if (text.kind === 'bad') return { kind: 'bad', message: `${shown}: ${text.message}` };
   const document = parseDocument(text.value, { prettyErrors: false });
   if (document.errors.length > 0) return { kind: 'bad', message: `${shown}: is neither JSON nor YAML: ${document.errors[0].message}` };
-  return { kind: 'ok', value: document.toJS({ maxAliasCount: limits.definitionAliasNodes }) as Json };
+  return plainValue(document);
 }
 
 /** The document as an object; an empty file is an empty one. */
 function plainObject(document: Document, problems: FieldProblem[]): Record<string, Json> {
   if (document.contents === null) return {};
-  if (isMap(document.contents)) return document.toJS({ maxAliasCount: limits.definitionAliasNodes }) as Record<string, Json>;
-  problems.push({ path: [], message: 'must have the sections schemas, endpoints, channels, stores, network' });
+  const plain = plainValue(document);
+  if (plain.kind === 'ok' && isMap(document.contents)) return plain.value as Record<string, Json>;
+  const noSections = 'must have the sections schemas, endpoints, channels, stores, network';
+  problems.push({ path: [], message: plain.kind === 'bad' ? plain.message : noSections });
   return {};
+}
+
+/** The document's value. Aliases that would make it huge are refused. */
+function plainValue(document: Document): Loaded<Json> {
+  try {
+    return { kind: 'ok', value: document.toJS({ maxAliasCount: limits.definitionAliasNodes }) as Json };
+  } catch {
+    return { kind: 'bad', message: `its aliases (*name) add more than ${limits.definitionAliasNodes} nodes` };
+  }
 }
 
 /** Where in the text the value at a path begins; for a value that is missing, where its nearest surrounding begins. */

@@ -4,6 +4,7 @@
  *
  * Invariants
  * 1. Every field that is read becomes a known one; `close` reports each other field, with the known name that was probably meant.
+ *    Names that start with `x-` are free for people's own use.
  * 2. Nothing here throws. A field with a problem reads as undefined, or as an empty value where it is required;
  *    whoever reads checks `problems` before using what was read.
  * 3. Only own properties count; a field that is null counts as absent, except where `json` reads it.
@@ -166,7 +167,7 @@ export class Fields {
   /** Reports every field that was never read. `what` names the object in the message: `an HTTP request`. */
   close(what: string): void {
     for (const name of Object.keys(this.#values)) {
-      if (this.#known.has(name)) continue;
+      if (this.#known.has(name) || name.startsWith('x-')) continue;
       const near = nearest(name, this.#known);
       const hint = near === null ? `; known: ${[...this.#known].join(', ')}` : `; did you mean '${near}'?`;
       this.problem(name, `is no field of ${what}${hint}`);
