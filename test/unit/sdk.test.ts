@@ -3,6 +3,7 @@
  */
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
+import { compile } from '@workflow-orchestrator/engine/definition';
 import {
   DefinitionProblemsSchema,
   DefinitionService,
@@ -462,6 +463,34 @@ t.test('a builder writes the file that people write', async (t) => {
   const looped = workflow<string>('loop');
   for (let index = 0; index < 3; index += 1) looped.job(`j${index}`, index === 0 ? { type: 'x' } : { type: 'x', needs: `j${index - 1}` });
   t.equal(looped.toDocument().workflow.jobs.length, 3);
+});
+
+t.test('a builder and a file make the same definition', async (t) => {
+  const hashOf = (source: string) => {
+    const result = compile(source);
+    return result.kind === 'ok' ? result.graph.hash : result.problems;
+  };
+  const built = workflow('pipeline', { inputs: { env: { type: 'string', default: 'prod' } } })
+    .job('a', { type: 'validation', onFailure: 'c', retry: { maxAttempts: 3, initialDelay: '1s' }, timeout: '30s' })
+    .job('b', { type: 'processing', needs: 'a', if: "inputs.env == 'prod'", parameters: { data: expr('jobs.a.output') } })
+    .job('c', { type: 'cleanup', alwaysRun: true });
+  const file = `
+workflow:
+  name: pipeline # comments and order of keys make no difference
+  jobs:
+    - { id: a, type: validation, timeout: 30s, on_failure: c, retry: { initial_delay: 1s, max_attempts: 3 } }
+    - id: b
+      if: inputs.env == 'prod'
+      type: processing
+      needs: a
+      parameters: { data: "${expr('jobs.a.output')}" }
+    - { id: c, type: cleanup, always_run: true }
+  inputs:
+    env: { default: prod, type: string }
+`;
+  t.match(hashOf(file), /^[0-9a-f]{64}$/);
+  t.equal(hashOf(built.toYaml()), hashOf(file));
+  t.equal(hashOf(JSON.stringify(built)), hashOf(file));
 });
 
 t.test('YAML that a builder writes reads back as it was', async (t) => {

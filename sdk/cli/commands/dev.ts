@@ -94,6 +94,9 @@ async function startStack(shell: Shell, options: DevOptions, output: Output): Pr
       output.write(
         options.json ? JSON.stringify({ log: { source, line } }) : logLine(terminal, source, names.indexOf(source), columns, line),
       ),
+    onStarted: (name, pid) => {
+      if (options.json) output.write(JSON.stringify({ started: { name, pid } }));
+    },
     onNote: (text) => output.write(options.json ? JSON.stringify({ note: text }) : shell.paint('yellow', text)),
     interrupted: terminal.interrupted,
     forced: terminal.forced,

@@ -22,6 +22,8 @@ export interface StackOptions {
   /** Settings for workers only. */
   readonly workerEnv: Readonly<Record<string, string>>;
   readonly onLine: (source: string, line: string) => void;
+  /** A process was started, for the first time or again. */
+  readonly onStarted: (name: string, pid: number) => void;
   /** What the stack itself has to say. */
   readonly onNote: (text: string) => void;
   /** Ends the stack gracefully. */
@@ -78,6 +80,7 @@ export class Stack {
         options.onLine('coordinator', line);
       },
     });
+    options.onStarted('coordinator', coordinator.pid ?? 0);
     const port = await listening(coordinator, options, last);
     const stack = new Stack(options, coordinator, port);
     for (let number = 1; number <= options.workers; number += 1) void stack.#keepWorker(`dev-${number}`);
@@ -101,7 +104,7 @@ export class Stack {
 
   /** Runs one worker for as long as the stack runs. */
   async #keepWorker(name: string): Promise<void> {
-    const { env, workerEnv, onLine, onNote, host } = this.#options;
+    const { env, workerEnv, onLine, onNote, onStarted, host } = this.#options;
     const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
     let pauseMs = firstPauseMs;
     while (this.#stopping === null) {
@@ -113,6 +116,7 @@ export class Stack {
         onLine: (line) => onLine(name, line),
       });
       this.#workers.set(name, worker);
+      onStarted(name, worker.pid ?? 0);
       const end: ChildExit = await worker.exited;
       this.#workers.delete(name);
       if (this.#stopping !== null) return;
