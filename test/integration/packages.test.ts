@@ -130,20 +130,21 @@ t.test('published packages', async (t) => {
       Object.keys(manifestOf(name).exports).map((entry) => `${manifestOf(name).name}${entry.slice(1)}`),
     );
     writeFileSync(join(user, 'all.ts'), specifiers.map((specifier, index) => `export * as p${index} from '${specifier}';\n`).join(''));
-    const options = [
-      '--noEmit',
-      '--strict',
-      '--skipLibCheck',
-      '--module',
-      'nodenext',
-      '--target',
-      'es2022',
-      '--lib',
-      'es2023,dom',
-      '--types',
-      '',
-    ];
-    await t.resolves(run(join(BIN, 'tsc'), [...options, 'all.ts'], { cwd: user }));
+    const compilerOptions = {
+      noEmit: true,
+      strict: true,
+      skipLibCheck: true,
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2023', 'dom'],
+      types: [],
+    };
+    writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['all.ts'] }));
+    const says = await run(join(BIN, 'tsc'), ['-p', user], { cwd: user }).then(
+      () => '',
+      ({ stdout }: { stdout: string }) => stdout,
+    );
+    t.equal(says, '', 'tsc has nothing to say');
   });
 
   await t.test('bring their commands', async (t) => {
