@@ -187,3 +187,16 @@ t.test('the launcher runs under any Node that is there', async (t) => {
   t.match(run('nonsense'), { status: 2, stdout: '', stderr: "wf: unknown command 'nonsense'\n" });
   t.match(run('coordinator', '--prot', '1'), { status: 2, stderr: /unknown flag --prot; did you mean --port\?/ });
 });
+
+t.test('completion completes', async (t) => {
+  const script = (await wf(['completion', 'bash'])).out;
+  const complete = (...words: string[]) => {
+    const line = `COMP_WORDS=(wf ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _wf; echo "\${COMPREPLY[*]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', `cd /\n${script}\n${line}`], { encoding: 'utf8' });
+    return stdout.trim() + stderr;
+  };
+  t.equal(complete('work'), 'worker workers');
+  t.match(complete('workers', 'dr'), /^drain/);
+  t.match(complete('submit', '--in'), '--input --inputs-file');
+  t.match(complete('workers', 'drain', '--re'), '--reason');
+});
