@@ -27,6 +27,8 @@ export const limits = {
   expressionSteps: 500_000,
   /** Characters of a regular expression. */
   patternLength: 1_000,
+  /** Characters of all regular expressions of one definition. */
+  patternsLength: 20_000,
   /** Keywords of one JSON Schema. */
   schemaNodes: 2_000,
   /** Steps of checking one value against a schema: about 100 ns each. */

@@ -104,23 +104,3 @@ export function describe(node: Node): string {
       return typeof node.value === 'number' ? `the number ${node.value}` : `${node.value}`;
   }
 }
-
-/** The offset in the text of character `index` of a scalar's value; the scalar's own offset where escapes or folding hide it. */
-export function offsetInside(source: string, node: ScalarNode, index: number): number {
-  if (typeof node.value !== 'string') return node.at;
-  const value = node.value;
-  const raw = source.slice(node.at, node.end);
-  if (raw.startsWith(value)) return node.at + index;
-  if (node.style === 'single' || node.style === 'double') return raw.slice(1).startsWith(value) ? node.at + 1 + index : node.at;
-  return node.style === 'literal' ? literalOffset(source, node, value, index) : node.at;
-}
-
-/** In a literal block, each line of the value is a line of the text behind the same indentation. */
-function literalOffset(source: string, node: ScalarNode, value: string, index: number): number {
-  const before = value.slice(0, index).split('\n');
-  let start = source.indexOf('\n', node.at) + 1;
-  const indent = /^(?:[ ]*\r?\n)*([ ]*)/.exec(source.slice(start, node.end))?.[1].length ?? 0;
-  for (let line = 1; line < before.length; line++) start = source.indexOf('\n', start) + 1;
-  const offset = start + indent + (before.at(-1) ?? '').length;
-  return source[offset] === value[index] ? offset : node.at;
-}

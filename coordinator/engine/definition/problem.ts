@@ -45,6 +45,7 @@ export const rules = [
   'bad-schema',
   'bad-default',
   'too-many-problems',
+  'internal',
 ] as const;
 
 /** The name of a rule. */
