@@ -189,10 +189,11 @@ t.test('the launcher runs under any Node that is there', async (t) => {
 });
 
 t.test('completion completes', async (t) => {
+  t.testdir();
   const script = (await wf(['completion', 'bash'])).out;
   const complete = (...words: string[]) => {
     const line = `COMP_WORDS=(wf ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _wf; echo "\${COMPREPLY[*]}"`;
-    const { stdout, stderr } = spawnSync('bash', ['-c', `cd /\n${script}\n${line}`], { encoding: 'utf8' });
+    const { stdout, stderr } = spawnSync('bash', ['-c', `${script}\n${line}`], { encoding: 'utf8', cwd: t.testdirName });
     return stdout.trim() + stderr;
   };
   t.equal(complete('work'), 'worker workers');
