@@ -134,7 +134,8 @@ export class ComputeProcess {
 }
 
 const programFile = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url));
-const programFlags = permissionFlags();
+/** Flags of Node under which processes run. */
+export const programFlags: readonly string[] = permissionFlags();
 
 /** Flags that forbid everything but reading the program itself; none where Node has no permission model. */
 function permissionFlags(): string[] {
