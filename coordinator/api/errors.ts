@@ -46,12 +46,12 @@ export function httpStatus(error: ConnectError): number {
 /** One bad field: its path, what would be right, and the id of the rule. */
 export type Violation = Pick<FieldViolation, 'field' | 'description' | 'rule'>;
 
-/** A request whose fields break rules. `violations` is never empty. */
+/** A request whose fields break rules. `violations` is never empty; of very many the first `limits.fieldViolations` are told. */
 export function fieldError(violations: readonly Violation[]): ConnectError {
   const shown = violations.slice(0, 3).map(({ field, description }) => (field === '' ? description : `${field}: ${description}`));
   const more = violations.length > shown.length ? `; and ${violations.length - shown.length} more` : '';
   return new ConnectError(`invalid request: ${shown.join('; ')}${more}`, Code.InvalidArgument, undefined, [
-    { desc: FieldViolationsSchema, value: { violations: [...violations] } },
+    { desc: FieldViolationsSchema, value: { violations: violations.slice(0, limits.fieldViolations) } },
   ]);
 }
 

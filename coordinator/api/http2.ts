@@ -4,6 +4,9 @@
  * Invariants
  * 1. A connection has at most `limits.http2Streams` streams at once, and bounded windows and headers.
  * 2. A failing connection ends itself and nothing else.
+ *
+ * Node counts a stream that its caller has reset until the packet is read to its end: a caller with as many streams as it may have, which
+ * resets one and opens another at once, has the new one refused (ENHANCE_YOUR_CALM). It had no effect and can be sent again.
  */
 import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';

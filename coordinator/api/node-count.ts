@@ -56,16 +56,24 @@ const openBrace = 0x7b;
 const openBracket = 0x5b;
 
 /** Objects and lists in JSON text; stops counting above `max`. Text that is not JSON gets some number. */
-export function jsonNodes(text: Uint8Array, max: number): number {
+export function jsonNodes(text: Buffer, max: number): number {
   let count = 0;
-  let inString = false;
   for (let at = 0; at < text.length && count <= max; at += 1) {
     const byte = text[at];
-    if (inString) {
-      if (byte === backslash) at += 1;
-      else if (byte === quote) inString = false;
-    } else if (byte === quote) inString = true;
-    else if (byte === openBrace || byte === openBracket) count += 1;
+    if (byte === openBrace || byte === openBracket) count += 1;
+    else if (byte === quote) at = endOfString(text, at + 1);
   }
   return count;
+}
+
+/** Place of the quote that ends the string whose first character is at `start`; the end of the text when there is none. */
+function endOfString(text: Buffer, start: number): number {
+  for (let from = start; ; ) {
+    const end = text.indexOf(quote, from);
+    if (end < 0) return text.length;
+    let backslashes = 0;
+    while (text[end - 1 - backslashes] === backslash) backslashes += 1;
+    if (backslashes % 2 === 0) return end;
+    from = end + 1;
+  }
 }

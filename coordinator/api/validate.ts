@@ -2,24 +2,29 @@
  * The rules of the contracts (`buf.validate`) in front of every service method, so that all faces refuse the same requests with the same words.
  * Besides: values of `google.protobuf.Struct` and `Value` may not nest deeper than `limits.jsonDepth`.
  */
-import type { DescField, DescMessage, JsonValue, Message } from '@bufbuild/protobuf';
+import { type DescField, type DescMessage, getOption, hasOption, type JsonValue, type Message } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import type { ListValue, Value } from '@bufbuild/protobuf/wkt';
 import { createValidator } from '@bufbuild/protovalidate';
 import type { ConnectError } from '@connectrpc/connect';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { fieldError } from './errors.ts';
+import { fieldRules } from '@workflow-orchestrator/proto/vendor';
+import { fieldError, type Violation } from './errors.ts';
 
 /** Checks a request: null when it keeps the rules, else `invalid_argument` with all violations. A rule that cannot be evaluated throws. */
 export type Validate = (request: Message) => ConnectError | null;
 
 /** The check for requests of one type. */
 export function createValidate(schema: DescMessage, validator: ReturnType<typeof createValidator> = createValidator()): Validate {
-  const probe = compileProbe(schema, []);
+  const overlong = compileSizes(schema);
+  const tooDeep = compileProbe(schema, []) ?? (() => null);
   return (request) => {
-    const tooDeep = probe?.(request) ?? null;
-    if (tooDeep !== null)
-      return fieldError([{ field: tooDeep, description: `nests deeper than ${limits.jsonDepth} levels`, rule: 'json.depth' }]);
+    // What is too long or too deep is not looked into any further.
+    const size = overlong(request);
+    if (size !== null) return fieldError([size]);
+    const path = tooDeep(request);
+    if (path !== null)
+      return fieldError([{ field: path, description: `nests deeper than ${limits.jsonDepth} levels`, rule: 'json.depth' }]);
     const result = validator.validate(schema, request);
     if (result.kind === 'valid') return null;
     if (result.kind === 'error') throw result.error;
@@ -30,6 +35,25 @@ export function createValidate(schema: DescMessage, validator: ReturnType<typeof
         rule: violation.ruleId,
       })),
     );
+  };
+}
+
+/** Finds a list or map of the request itself that is longer than its rule allows. */
+function compileSizes(schema: DescMessage): (message: Message) => Violation | null {
+  const checks = schema.fields.flatMap((field) => {
+    const rules = hasOption(field, fieldRules) ? getOption(field, fieldRules).type : undefined;
+    const max = rules?.case === 'repeated' ? rules.value.maxItems : rules?.case === 'map' ? rules.value.maxPairs : undefined;
+    return max === undefined || max === 0n
+      ? []
+      : [{ field, max: Number(max), rule: `${rules?.case}.${rules?.case === 'map' ? 'max_pairs' : 'max_items'}` }];
+  });
+  return (message) => {
+    for (const { field, max, rule } of checks) {
+      const value = fieldValue(message, field) as readonly unknown[] | Readonly<Record<string, unknown>>;
+      const size = Array.isArray(value) ? value.length : Object.keys(value).length;
+      if (size > max) return { field: field.name, description: `holds ${size}, and at most ${max} are allowed`, rule };
+    }
+    return null;
   };
 }
 

@@ -7,6 +7,7 @@ import net from 'node:net';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { DefinitionProblemsSchema, WorkflowService } from '@workflow-orchestrator/proto';
+import { limits } from '@workflow-orchestrator/proto/limits';
 import t from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { badDefinition, startFaces, until } from './support/faces.ts';
@@ -172,12 +173,14 @@ t.test('many problems: all over HTTP, as many as fit into the trailers of gRPC',
   t.teardown(faces.close);
   const grpc = await connectGrpc(`127.0.0.1:${faces.port}`);
   t.teardown(() => grpc.close());
-  const labels = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i}`.padStart(3, '0') + 'k'.repeat(61), 'v']));
-  const request = { yaml: 'ok', labels };
-  const connect = await ask(`${faces.base}/workflow.v1.WorkflowService/SubmitWorkflow`, post(JSON.stringify(request)));
+  const requests = Array.from({ length: 300 }, (_, i) => ({ yaml: 'ok', idempotencyKey: `${i}`.padEnd(300, 'k') }));
+  const request = { requests };
+  const connect = await ask(`${faces.base}/workflow.v1.WorkflowService/BatchSubmitWorkflows`, post(JSON.stringify(request)));
   const all = connect.json.details[0].debug.violations;
-  t.ok(all.length > 300);
-  const failed = (await grpc.call('workflow.v1.WorkflowService/SubmitWorkflow', request).catch((error: GrpcError) => error)) as GrpcError;
+  t.equal(all.length, limits.fieldViolations);
+  const failed = (await grpc
+    .call('workflow.v1.WorkflowService/BatchSubmitWorkflows', request)
+    .catch((error: GrpcError) => error)) as GrpcError;
   t.equal(failed.code, 3);
   const some = (failed.details['workflow.v1.FieldViolations'] as { violations: unknown[] }).violations;
   t.ok(some.length > 10 && some.length < all.length, `${some.length} of ${all.length}`);

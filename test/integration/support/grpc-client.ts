@@ -182,7 +182,7 @@ async function learn(
   } finally {
     call.on('error', () => {});
     call.end();
-    call.cancel();
+    call.resume();
   }
 }
 
