@@ -36,7 +36,7 @@ export function describe(session: Session, connectTimeMs: number, now: number, w
     slots: worker.slots,
     running: session.phase.kind === 'ready' ? session.phase.work.running : 0,
     connectTimeMs,
-    lastSeenTimeMs: wallNow - Math.max(0, now - session.heardAt - session.stalledMs),
+    lastSeenTimeMs: Math.round(wallNow - Math.max(0, now - session.heardAt - session.stalledMs)),
     build,
     sdk,
     loopLagMs: session.loopLagMs,
