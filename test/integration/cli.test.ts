@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { WorkflowClient } from '@workflow-orchestrator/sdk';
+import { createWorker } from '@workflow-orchestrator/worker';
 import pino from 'pino';
 import t from 'tap';
 import { startCoordinator } from '../../coordinator/coordinator.ts';
@@ -175,6 +176,62 @@ t.test('what is not there, who may not, who interrupts', async (t) => {
   await client.waitFor(id, { until: 'RUNNING' });
   interrupt.abort();
   t.match(await watching, { code: 130, err: /no longer watching; the workflow goes on/ });
+});
+
+t.test('with a worker: how a workflow ends is the exit code', async (t) => {
+  const release = new EventTarget();
+  const worker = createWorker({ url: address, token: 'secret', id: 'worker-1', labels: { region: 'eu' } });
+  worker.handle('greet', async ({ parameters }, context) => {
+    context.log.info('greeting', { n: 1 });
+    context.log.warn('second line');
+    context.progress(0.5, 'half way');
+    return { hello: (parameters as { who: string }).who };
+  });
+  worker.handle('fail', () => {
+    throw new Error('no luck');
+  });
+  worker.handle('hold', () => new Promise((resolve) => release.addEventListener('go', resolve)));
+  await worker.start();
+  t.teardown(() => worker.stop());
+
+  const flow = (type: string) => `workflow:
+  name: ${type}
+  inputs: { who: { type: string, default: world } }
+  outputs: { text: "\${{ jobs.first.output.hello }}" }
+  jobs:
+    - { id: first, type: ${type}, parameters: { who: "\${{ inputs.who }}" }, on_success: last }
+    - { id: last, type: greet, parameters: { who: you } }
+`;
+  const good = await wf(['submit', '-', '--watch', '-i', 'who=you'], flow('greet'));
+  t.equal(good.code, 0);
+  t.match(
+    good.out,
+    /greet {2}(PENDING|RUNNING)\n[\s\S]*first SUCCEEDED after .*\n[\s\S]*greet SUCCEEDED after .*\noutputs {"text":"you"}\n$/,
+  );
+  const id = good.out.split(' ')[0];
+  t.match(await wf(['watch', id]), { code: 0 }, 'the story can be read again');
+  t.match((await wf(['logs', id])).out, /INFO +first greeting.*\n.*WARN +first second line\n.*INFO +last greeting/);
+  t.notMatch((await wf(['logs', id, '--job', 'last'])).out, /first/);
+  t.match(JSON.parse((await wf(['logs', id, '-j', 'last', '--json'])).out.split('\n')[0]), { jobId: 'last', message: /greeting/ });
+  t.match((await wf(['job', id, 'first'])).out, /output +{"hello":"you"}[\s\S]*\n1 +SUCCEEDED .* worker-1/);
+  t.match((await wf(['workers'])).out, /worker-1 +ACTIVE +0\/10 .* greet,fail,hold +region=eu/);
+
+  const bad = await wf(['submit', '-', '--watch'], flow('fail'));
+  t.equal(bad.code, 1);
+  t.match(bad.out, /first FAILED after .*no luck\n[\s\S]*last SKIPPED: UPSTREAM_FAILED because of first\n[\s\S]*fail FAILED after/);
+  const json = await wf(['submit', '-', '--watch', '--json'], flow('fail'));
+  t.equal(json.code, 1);
+  t.match(JSON.parse(json.out.trimEnd().split('\n').at(-1) ?? ''), { workflow: { status: 'FAILED' } });
+
+  const held = (await wf(['submit', '-', '--start', '-l', 'held=1'], flow('hold'))).out.split(' ')[0];
+  await client.waitFor(held, { until: ({ jobs }) => jobs[0].workerId === 'worker-1' });
+  t.match((await wf(['status', held])).out, /first +hold +RUNNING +1 of \d+ .* worker-1/);
+  const following = wf(['watch', held]);
+  t.match(await wf(['workers', 'drain', 'worker-1', '--reason', 'new version']), { code: 0, out: 'worker-1  DRAINING\n' });
+  release.dispatchEvent(new Event('go'));
+  await worker.done;
+  await wf(['cancel', held]);
+  t.equal((await following).code, 4);
 });
 
 t.test('the launcher runs under any Node that is there', async (t) => {
