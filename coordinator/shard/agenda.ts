@@ -1,16 +1,29 @@
 /**
- * What is due when: a binary heap of moments. Entries are never removed before their time; whoever takes one checks whether it still means anything.
+ * What is due when: a binary heap of moments. Entries are hints: whoever takes one checks whether it still means anything.
+ *
+ * Invariant: at most twice as many entries as mean something, and a few. What lies far ahead and means nothing any more is dropped long before its time.
  */
 export interface Moment {
   /** Milliseconds since 1970. */
   readonly at: number;
+  /** Empty: the shard itself wants a turn. */
   readonly workflowId: string;
   /** A job whose next attempt may start now; null: a timer of the workflow or of one of its jobs. */
   readonly job: number | null;
 }
 
+/** Entries up to which nobody looks for dead ones. */
+const FEW = 1_024;
+
 export class Agenda {
-  readonly #heap: Moment[] = [];
+  readonly #means: (moment: Moment) => boolean;
+  #heap: Moment[] = [];
+  #sweepAt = FEW;
+
+  /** `means` tells whether a moment would still lead to anything. */
+  constructor(means: (moment: Moment) => boolean) {
+    this.#means = means;
+  }
 
   get size(): number {
     return this.#heap.length;
@@ -22,6 +35,7 @@ export class Agenda {
   }
 
   add(moment: Moment): void {
+    if (this.#heap.length >= this.#sweepAt) this.#sweep();
     const heap = this.#heap;
     let child = heap.length;
     heap.push(moment);
@@ -56,5 +70,11 @@ export class Agenda {
       parent = child;
     }
     heap[parent] = moment;
+  }
+
+  /** Drops what means nothing. What is sorted is a heap. */
+  #sweep(): void {
+    this.#heap = this.#heap.filter(this.#means).sort((a, b) => a.at - b.at);
+    this.#sweepAt = Math.max(FEW, 2 * this.#heap.length);
   }
 }

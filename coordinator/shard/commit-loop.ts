@@ -4,7 +4,7 @@
  * Invariants
  * 1. An effect added after some events is released only when those events are committed; effects are released in the order in which they were added.
  * 2. At most one commit is in flight. What is decided meanwhile is the next batch.
- * 3. After anything but `durable` no effect is ever released again.
+ * 3. After anything but `durable`, and after `stop`, no effect is ever released again.
  */
 import type { CommitOutcome, JournalBatch, JournalEntry, Ownership, Store } from '../store/store.ts';
 
@@ -33,7 +33,10 @@ export class CommitLoop {
   /** Batches that wait, the last of them open. */
   #waiting: OpenBatch[] = [];
   #inFlight = false;
-  #failed = false;
+  #isOver = false;
+  /** What was appended and is not committed. */
+  #events = 0;
+  #bytes = 0;
   #nextSeq: number;
   #committedSeq: number;
 
@@ -58,9 +61,14 @@ export class CommitLoop {
     return this.#committedSeq;
   }
 
-  /** Events that wait for their commit. */
-  get backlog(): number {
-    return this.#waiting.reduce((sum, batch) => sum + batch.events, 0);
+  /** Events that are not committed yet, those in flight included. */
+  get backlogEvents(): number {
+    return this.#events;
+  }
+
+  /** Their bytes, roughly. */
+  get backlogBytes(): number {
+    return this.#bytes;
   }
 
   /** Adds facts. `bytes` is their approximate size. */
@@ -73,6 +81,8 @@ export class CommitLoop {
     batch.entries.push(entry);
     batch.events += entry.events.length;
     batch.bytes += bytes;
+    this.#events += entry.events.length;
+    this.#bytes += bytes;
   }
 
   /** Adds an effect that rests on everything appended so far. */
@@ -82,7 +92,7 @@ export class CommitLoop {
 
   /** Starts what can be started. Called at the end of each turn. */
   flush(): void {
-    while (!this.#inFlight && !this.#failed) {
+    while (!this.#inFlight && !this.#isOver) {
       const batch = this.#waiting.shift();
       if (batch === undefined) return;
       if (batch.events === 0) {
@@ -91,6 +101,12 @@ export class CommitLoop {
         this.#commit(batch);
       }
     }
+  }
+
+  /** Commits nothing more, releases nothing more. What is in flight may still become durable; nobody is told. */
+  stop(): void {
+    this.#isOver = true;
+    this.#waiting = [];
   }
 
   #open(): OpenBatch {
@@ -111,13 +127,15 @@ export class CommitLoop {
     this.#onBatch(batch.events);
     void this.#store.commit(this.#ownership, journalBatch).then((outcome) => {
       this.#inFlight = false;
+      if (this.#isOver) return;
       if (outcome.kind !== 'durable') {
-        this.#failed = true;
-        this.#waiting = [];
+        this.stop();
         this.#onFailure(outcome);
         return;
       }
       this.#committedSeq = lastSeq;
+      this.#events -= batch.events;
+      this.#bytes -= batch.bytes;
       for (const effect of batch.effects) effect();
       this.flush();
     });

@@ -4,9 +4,10 @@
  *
  * Invariants
  * 1. Durable events go to the commit loop before any effect that rests on them.
- * 2. Every job that is READY, without a lease, in a workflow that is RUNNING, and whose time has come, has an entry in the ready queue;
+ * 2. Every job that is READY, without a lease, not to stop, in a workflow that is RUNNING, and whose time has come, has an entry in the ready queue;
  *    one whose time has not come has an entry in the agenda. Every armed timer has an agenda entry at its time or earlier.
  * 3. Every lease of a state is listed under its worker, and no other is.
+ * 4. What a recovery found READY may be running: it is offered to nobody for as long as a lease lasts, unless its worker came back with it before.
  */
 
 import type { DurableEvent, WorkflowEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
@@ -16,16 +17,20 @@ import {
   decide,
   hasEnded,
   isDurable,
+  isToStop,
   jobTimer,
   nextWake,
   readyJobs,
+  recovered,
   workflowTimer,
 } from '@workflow-orchestrator/engine/machine';
 import type { Ownership } from '../store/store.ts';
-import { Agenda } from './agenda.ts';
+import { Agenda, type Moment } from './agenda.ts';
 import { assignmentOf } from './assignment.ts';
 import type { CommitLoop } from './commit-loop.ts';
+import { sizeOf } from './event-size.ts';
 import { match } from './matcher.ts';
+import { observe } from './observation.ts';
 import type { ShardObserver, ShardPorts } from './ports.ts';
 import { type ReadyJob, ReadyQueue } from './ready-queue.ts';
 import { type WorkerEntry, WorkerTable } from './workers.ts';
@@ -39,11 +44,14 @@ export class ShardCore {
   readonly workers = new WorkerTable();
   readonly commits: CommitLoop;
   readonly observer: ShardObserver;
-  readonly #queue = new ReadyQueue();
-  readonly #agenda = new Agenda();
+  readonly #queue = new ReadyQueue((entry) => this.#waits(entry));
+  readonly #agenda = new Agenda((moment) => this.#means(moment));
   readonly #ports: ShardPorts;
   readonly #epoch: number;
+  /** Until when workers may come back with attempts of before the recovery, milliseconds since 1970. */
+  #backBy = 0;
   #assignments = 0;
+  #ready = 0;
   #running = 0;
 
   constructor(table: WorkflowTable, commits: CommitLoop, ownership: Ownership, ports: ShardPorts, observer: ShardObserver) {
@@ -54,10 +62,12 @@ export class ShardCore {
     this.#epoch = ownership.epoch;
   }
 
+  /** Jobs that a worker could be given now. */
   get readyJobs(): number {
-    return this.#queue.size;
+    return this.#ready;
   }
 
+  /** Jobs that a worker has accepted. */
   get runningJobs(): number {
     return this.#running;
   }
@@ -67,9 +77,10 @@ export class ShardCore {
     return this.#agenda.next();
   }
 
-  /** Whether a lease token was given by this ownership; one of an earlier owner may be taken up again. */
-  isOwnToken(token: string): boolean {
-    return token.startsWith(`${this.#epoch}.`);
+  /** Whether a lease token was given by an earlier owner of the shard: its attempt may be taken up again. */
+  isEarlierToken(token: string): boolean {
+    const epoch = /^(\d{1,15})\./.exec(token)?.[1];
+    return epoch !== undefined && Number(epoch) < this.#epoch;
   }
 
   nextFencingToken(): number {
@@ -95,16 +106,19 @@ export class ShardCore {
       this.commits.after(() => this.#publish(record, firstEventSeq, durable));
     }
     const touched = new Set<number>();
+    let isLifted = false;
     for (const event of events) {
       if ('job' in event) touched.add(event.job);
-      else if (event.kind === 'resumed' || event.kind === 'cancelRequested' || event.kind === 'timedOut') {
-        for (const job of readyJobs(state)) this.#offer(record, job, at);
-      }
-      this.#observe(before, state, event);
+      else if (event.kind === 'paused') this.#withdraw(record);
+      // A cancel and a timeout lift a pause.
+      else if (event.kind === 'resumed' || event.kind === 'cancelRequested' || event.kind === 'timedOut') isLifted = true;
+      observe(this.observer, state, event);
     }
     for (const job of touched) this.#follow(record, before, job, at, fromHolder);
     this.#cancelSent(record, events);
-    if (!hasEnded(state.status)) this.#arm(record, touched);
+    if (hasEnded(state.status)) return;
+    if (isLifted) this.#offerAgain(record, at);
+    else this.#arm(record, touched);
   }
 
   /** Whether a heartbeat of this job says anything that the state does not know: liveness where it is limited, or progress. */
@@ -131,7 +145,7 @@ export class ShardCore {
 
   /** Gives ready jobs to workers with room. */
   match(now: number): void {
-    match(this.#queue, this.workers, now, (entry, worker) => this.#assign(entry, worker, now));
+    if (this.#ready > 0) match(this.#queue, this.workers, now, (entry, worker) => this.#assign(entry, worker, now));
   }
 
   /** Something at `at` needs a turn of the shard, though no workflow does. */
@@ -139,23 +153,23 @@ export class ShardCore {
     this.#agenda.add({ at, workflowId: '', job: null });
   }
 
-  /** Puts a recovered workflow in place: its events, its ready jobs and its timers. */
-  restore(state: WorkflowState, events: readonly DurableEvent[], at: number): WorkflowRecord {
-    const record = this.table.add(state);
-    record.events.push(...events);
-    if (hasEnded(state.status)) {
-      this.table.ended(record);
-      return record;
-    }
-    for (const job of readyJobs(state)) this.#offer(record, job, at);
-    this.#wake(record, nextWake(state));
+  /** Puts a workflow in place that was read from the journal: its events, its timers, and what is READY once no worker can come back with it. */
+  restore(state: WorkflowState, events: DurableEvent[], at: number, leaseMs: number): WorkflowRecord {
+    if (hasEnded(state.status)) return this.table.add(state, events);
+    this.#backBy = at + leaseMs;
+    const record = this.table.add(recovered(state, this.#backBy), events);
+    const ready = [...state.jobs.keys()].filter((index) => state.jobs[index]!.phase === 'READY');
+    // Between two attempts nothing runs: such a job waits for its own time only.
+    record.awaited = new Set(ready.filter((index) => state.jobs[index]!.notBefore <= at));
+    for (const job of ready) this.#offer(record, job, at);
+    this.#wake(record, nextWake(record.state));
     return record;
   }
 
   #assign(entry: ReadyJob, worker: WorkerEntry, now: number): boolean {
-    const record = this.table.get(entry.workflowId);
-    if (record === undefined) return false;
-    record.queued.delete(entry.job);
+    if (!this.#waits(entry)) return false;
+    const record = this.table.get(entry.workflowId)!;
+    this.#unqueue(record, entry.job);
     const fencingToken = this.nextFencingToken();
     const token = `${this.#epoch}.${this.#assignments}.${this.#ports.nonce()}`;
     const decision = this.execute(record, { kind: 'assign', at: now, job: entry.job, token, workerId: worker.id, fencingToken });
@@ -187,9 +201,11 @@ export class ShardCore {
     if (lease !== null && old?.token !== lease.token) {
       const { type } = record.state.graph.jobs[index]!;
       this.workers.get(lease.workerId)?.addLease(lease.token, { workflowId: record.state.id, job: index, type, missedBeats: 0 });
+      record.awaited?.delete(index);
     }
     if (lease?.acceptedAt != null && (old?.token !== lease.token || old.acceptedAt === null)) this.#running += 1;
     if (lease === null && job.phase === 'READY') this.#offer(record, index, at);
+    else this.#unqueue(record, index);
     if (record.watchers !== null && !hasEnded(job.phase)) {
       this.commits.after(() => {
         for (const watcher of record.watchers ?? []) watcher.live(index, job, at);
@@ -201,12 +217,52 @@ export class ShardCore {
   #offer(record: WorkflowRecord, index: number, now: number): void {
     const { state } = record;
     const job = state.jobs[index]!;
-    if (job.phase !== 'READY' || job.lease !== null || record.queued.has(index)) return;
-    if (job.notBefore > now) this.#agenda.add({ at: job.notBefore, workflowId: state.id, job: index });
+    if (job.phase !== 'READY' || job.lease !== null || isToStop(state, index) || record.queued?.has(index)) return;
+    const dueAt = this.#dueAt(record, index);
+    if (dueAt > now) this.#agenda.add({ at: dueAt, workflowId: state.id, job: index });
     else if (state.status === 'RUNNING') {
-      record.queued.add(index);
-      this.#queue.add(state.graph.jobs[index]!, { workflowId: state.id, job: index, since: now });
+      const entry = { workflowId: state.id, job: index, since: now };
+      record.queued ??= new Map();
+      record.queued.set(index, entry);
+      this.#ready += 1;
+      this.#queue.add(state.graph.jobs[index]!, entry);
     }
+  }
+
+  /** A pause is over: whatever came due in it is offered, and time in the queue counts again. What is due later has its agenda entry. */
+  #offerAgain(record: WorkflowRecord, now: number): void {
+    for (const job of readyJobs(record.state)) if (this.#dueAt(record, job) <= now) this.#offer(record, job, now);
+    this.#wake(record, nextWake(record.state));
+  }
+
+  /** When a job that is READY may be offered. */
+  #dueAt(record: WorkflowRecord, index: number): number {
+    const { notBefore } = record.state.jobs[index]!;
+    return record.awaited?.has(index) ? Math.max(notBefore, this.#backBy) : notBefore;
+  }
+
+  #withdraw(record: WorkflowRecord): void {
+    this.#ready -= record.queued?.size ?? 0;
+    record.queued = null;
+  }
+
+  #unqueue(record: WorkflowRecord, index: number): void {
+    if (record.queued?.delete(index)) this.#ready -= 1;
+  }
+
+  /** Whether an entry of the ready queue is the one that counts for its job. */
+  #waits(entry: ReadyJob): boolean {
+    return this.table.get(entry.workflowId)?.queued?.get(entry.job) === entry;
+  }
+
+  /** Whether an entry of the agenda would lead to anything. */
+  #means({ workflowId, job, at }: Moment): boolean {
+    if (workflowId === '') return true;
+    const record = this.table.get(workflowId);
+    if (record === undefined || hasEnded(record.state.status)) return false;
+    if (job === null) return record.wakeAt === at;
+    const { phase, lease } = record.state.jobs[job]!;
+    return phase === 'READY' && lease === null && !record.queued?.has(job);
   }
 
   #cancelSent(record: WorkflowRecord, events: readonly WorkflowEvent[]): void {
@@ -240,38 +296,4 @@ export class ShardCore {
       if (event.kind === 'ended') this.table.ended(record);
     }
   }
-
-  #observe(before: WorkflowState, state: WorkflowState, event: WorkflowEvent): void {
-    switch (event.kind) {
-      case 'ended':
-        this.observer.workflowEnded(event.status, event.at - state.submittedAt);
-        return;
-      case 'jobSucceeded':
-      case 'jobFailed':
-      case 'jobCancelled':
-      case 'jobSkipped':
-        this.observer.jobEnded(state.graph.jobs[event.job]!.type, state.jobs[event.job]!.phase);
-        if (event.kind === 'jobFailed') this.observer.attemptFailed(state.graph.jobs[event.job]!.type, event.error.code);
-        return;
-      case 'jobRetryScheduled':
-        this.observer.attemptFailed(before.graph.jobs[event.job]!.type, event.error.code);
-        return;
-      default:
-    }
-  }
-}
-
-/** Approximate bytes of events, for the caps of a commit. */
-function sizeOf(events: readonly DurableEvent[]): number {
-  let bytes = 0;
-  for (const event of events) {
-    bytes += 64;
-    if (event.kind === 'submitted') bytes += event.inputs.data.length + 100;
-    else if (event.kind === 'jobSucceeded') bytes += event.output.data.length;
-    else if (event.kind === 'jobReady') bytes += event.parameters?.data.length ?? 0;
-    else if (event.kind === 'jobCheckpointed') bytes += event.checkpoint.data.length;
-    else if (event.kind === 'jobFailed' || event.kind === 'jobRetryScheduled')
-      bytes += event.error.message.length + (event.error.details?.data.length ?? 0);
-  }
-  return bytes;
 }

@@ -5,8 +5,9 @@
  * raises it by one level per `AGING_MS`, so that nothing starves; on one level the workflows take turns, so that a wide one does not hold up the rest.
  *
  * Invariants
- * 1. An entry is a hint: whoever takes one checks that the job still waits. Nothing is removed from the middle.
+ * 1. An entry is a hint: whoever takes one checks that the job still waits. Nothing is looked for in the middle.
  * 2. Taking and adding cost the same however many jobs wait.
+ * 3. A lane has at most twice as many entries as mean something, and a few: jobs that were cancelled while they waited are not kept for ever.
  */
 import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { Deque } from './deque.ts';
@@ -14,6 +15,8 @@ import { Deque } from './deque.ts';
 /** Waiting this long counts as one level of priority. */
 export const AGING_MS = 10_000;
 const LEVELS = 10;
+/** Entries of a lane up to which nobody looks for dead ones. */
+const FEW = 1_024;
 
 /** One job that waits. */
 export interface ReadyJob {
@@ -62,19 +65,24 @@ class Level {
 export class Lane {
   readonly type: string;
   readonly labels: ReadonlyMap<string, string>;
+  readonly #waits: (entry: ReadyJob) => boolean;
   readonly #levels: (Level | undefined)[] = new Array<Level | undefined>(LEVELS).fill(undefined);
   #size = 0;
+  #sweepAt = FEW;
 
-  constructor(type: string, labels: ReadonlyMap<string, string>) {
+  constructor(type: string, labels: ReadonlyMap<string, string>, waits: (entry: ReadyJob) => boolean) {
     this.type = type;
     this.labels = labels;
+    this.#waits = waits;
   }
 
+  /** Entries, of which some may mean nothing any more. */
   get size(): number {
     return this.#size;
   }
 
   add(entry: ReadyJob, priority: number): void {
+    if (this.#size >= this.#sweepAt) this.#sweep();
     this.#levels[priority] ??= new Level();
     this.#levels[priority].add(entry);
     this.#size += 1;
@@ -103,18 +111,34 @@ export class Lane {
     }
     return best;
   }
+
+  /** Drops what means nothing; whoever was before stays before. */
+  #sweep(): void {
+    let size = 0;
+    for (const [priority, level] of this.#levels.entries()) {
+      if (level === undefined) continue;
+      const kept = new Level();
+      for (let entry = level.take(); entry !== undefined; entry = level.take()) {
+        if (!this.#waits(entry)) continue;
+        kept.add(entry);
+        size += 1;
+      }
+      this.#levels[priority] = kept;
+    }
+    this.#size = size;
+    this.#sweepAt = Math.max(FEW, 2 * size);
+  }
 }
 
 /** All lanes. */
 export class ReadyQueue {
+  readonly #waits: (entry: ReadyJob) => boolean;
   readonly #lanes = new Map<string, Lane>();
   readonly #laneOf = new WeakMap<GraphJob, Lane>();
 
-  /** How many entries wait; an upper bound, for entries are hints. */
-  get size(): number {
-    let size = 0;
-    for (const lane of this.#lanes.values()) size += lane.size;
-    return size;
+  /** `waits` tells whether an entry still means something. */
+  constructor(waits: (entry: ReadyJob) => boolean) {
+    this.#waits = waits;
   }
 
   lanes(): IterableIterator<Lane> {
@@ -133,7 +157,7 @@ export class ReadyQueue {
       const key = JSON.stringify([job.type, labels]);
       lane = this.#lanes.get(key);
       if (lane === undefined) {
-        lane = new Lane(job.type, job.requiredLabels);
+        lane = new Lane(job.type, job.requiredLabels, this.#waits);
         this.#lanes.set(key, lane);
       }
       this.#laneOf.set(job, lane);

@@ -10,9 +10,10 @@
  * 2. A reply, an assignment, an ack, a notification leaves only after the commit of everything decided before it. Reads too: nobody is ever shown
  *    what might still be lost.
  * 3. Refused for overload means: no effect at all, and the caller is told when to come again.
+ * 4. Time never goes back, not even over a recovery: where the clock is behind the journal, time goes on from the journal's last moment.
  */
 import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
-import { type DurableEvent, decide, evolve, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { type DurableEvent, decide, evolve, hasEnded, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { AssignReply, LeaseBeat, Result } from '@workflow-orchestrator/proto';
 import { Durability } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -59,6 +60,29 @@ export type CommandReply =
     }
   | { readonly kind: 'not-found' };
 
+/** How much a shard takes on: `proto/limits.ts` says what each is. */
+export type ShardBounds = Readonly<
+  Record<
+    | 'commitEvents'
+    | 'commitBytes'
+    | 'inboxCommands'
+    | 'inboxBytes'
+    | 'openWorkflows'
+    | 'endedWorkflowsKept'
+    | 'endedWorkflowsBytes'
+    | 'leaseMs',
+    number
+  >
+>;
+
+/** The shard takes no more input: this coordinator ends, or has lost the shard. */
+export class ShardStopped extends Error {
+  constructor() {
+    super('this coordinator is ending');
+    this.name = 'ShardStopped';
+  }
+}
+
 /** Pause that an overloaded shard asks for. */
 const RETRY_AFTER_MS = 1_000;
 
@@ -68,16 +92,20 @@ export class Shard implements WorkerInbox {
   readonly #core: ShardCore;
   readonly #desk: WorkerDesk;
   readonly #table: WorkflowTable;
+  readonly #bounds: ShardBounds;
+  /** How far the journal was ahead of the clock when it was read, in milliseconds: added to the clock. */
+  #aheadMs = 0;
   #inbox: ((at: number) => void)[] = [];
   #turnPlanned = false;
   #alarmAt: number | null = null;
   #stopped = false;
 
-  private constructor(store: Store, ownership: Ownership, ports: ShardPorts, observer: ShardObserver) {
+  private constructor(store: Store, ownership: Ownership, ports: ShardPorts, observer: ShardObserver, bounds: ShardBounds) {
     this.durability = Durability[store.durability];
     this.#ports = ports;
-    this.#table = new WorkflowTable({ workflows: limits.endedWorkflowsKept, bytes: limits.endedWorkflowsBytes });
-    const caps = { events: limits.commitEvents, bytes: limits.commitBytes };
+    this.#bounds = bounds;
+    this.#table = new WorkflowTable({ workflows: bounds.endedWorkflowsKept, bytes: bounds.endedWorkflowsBytes });
+    const caps = { events: bounds.commitEvents, bytes: bounds.commitBytes };
     const commits = new CommitLoop(
       store,
       ownership,
@@ -89,27 +117,22 @@ export class Shard implements WorkerInbox {
     this.#desk = new WorkerDesk(this.#core, this.durability);
   }
 
-  /** Takes the shard over and rebuilds what its journal holds. */
-  static async open(store: Store, ports: ShardPorts, observer: ShardObserver): Promise<Shard> {
+  /** Takes the shard over and rebuilds what its journal holds. `bounds`: those that differ from the limits. */
+  static async open(store: Store, ports: ShardPorts, observer: ShardObserver, bounds: Partial<ShardBounds> = {}): Promise<Shard> {
     const ownership = await store.acquire();
-    const shard = new Shard(store, ownership, ports, observer);
+    const shard = new Shard(store, ownership, ports, observer, { ...limits, ...bounds });
     await shard.#recover(store);
     return shard;
   }
 
-  /** Accepts workflows; all of one call are decided in one turn. The replies are in the order of the submissions. */
+  /** Accepts workflows; all of one call are decided in one turn. The replies are in the order of the submissions. Rejects with `ShardStopped`. */
   submit(submissions: readonly Submission[]): Promise<SubmitReply[]> {
     const full = this.#overload(submissions.length);
-    if (full !== null) return Promise.resolve(submissions.map(() => ({ kind: 'overloaded', message: full, retryAfterMs: RETRY_AFTER_MS })));
-    return new Promise((resolve) => {
-      this.#enqueue((at) => {
-        const replies = submissions.map((submission) => this.#submit(submission, at));
-        this.#core.commits.after(() => resolve(replies));
-      });
-    });
+    if (full !== null) return Promise.resolve(submissions.map(() => overloaded(full)));
+    return this.#ask((at) => submissions.map((submission) => this.#submit(submission, at)));
   }
 
-  /** Steers one workflow. */
+  /** Steers one workflow. Rejects with `ShardStopped`. */
   command(workflowId: string, command: ClientCommand): Promise<CommandReply> {
     return this.#ask((at) => {
       const record = this.#table.get(workflowId);
@@ -120,9 +143,20 @@ export class Shard implements WorkerInbox {
     });
   }
 
-  /** Reads the table. `read` runs in a turn; what it returns must not change later (states never do). */
-  query<T>(read: (table: WorkflowTable, at: number) => T): Promise<T> {
-    return this.#ask((at) => read(this.#table, at));
+  /**
+   * Reads the table. `read` runs in a turn; what it returns must not change later (states never do). Rejects with what it throws,
+   * for a reader's fault is nobody else's, or with `ShardStopped`.
+   */
+  async query<T>(read: (table: WorkflowTable, at: number) => T): Promise<T> {
+    const answer = await this.#ask((at): { readonly value: T } | { readonly error: unknown } => {
+      try {
+        return { value: read(this.#table, at) };
+      } catch (error) {
+        return { error };
+      }
+    });
+    if ('error' in answer) throw answer.error;
+    return answer.value;
   }
 
   /** Follows one workflow: committed events after `afterSeq` at once, then on as they come. Null when there is no such workflow. */
@@ -147,7 +181,7 @@ export class Shard implements WorkerInbox {
       readyJobs: this.#core.readyJobs,
       runningJobs: this.#core.runningJobs,
       inbox: this.#inbox.length,
-      uncommittedEvents: this.#core.commits.backlog,
+      uncommittedEvents: this.#core.commits.backlogEvents,
       committedSeq: this.#core.commits.committedSeq,
     };
   }
@@ -156,6 +190,7 @@ export class Shard implements WorkerInbox {
   stop(): void {
     this.#stopped = true;
     this.#inbox = [];
+    this.#core.commits.stop();
     this.#ports.alarm(null, () => {});
   }
 
@@ -196,6 +231,8 @@ export class Shard implements WorkerInbox {
       if (earlier.state.requestHash !== submission.requestHash) return { kind: 'key-reused', workflowId: earlier.state.id };
       return { kind: 'accepted', state: earlier.state, existed: true, at };
     }
+    const { openWorkflows } = this.#bounds;
+    if (this.#table.open >= openWorkflows) return overloaded(`${openWorkflows} workflows are open (limit openWorkflows)`);
     const decision = decide(null, { kind: 'submit', at, ...submission });
     if (decision.kind === 'ignored') throw new Error(`invariant broken: submit was ignored: ${decision.message}`);
     const record = this.#table.add(decision.state);
@@ -205,14 +242,16 @@ export class Shard implements WorkerInbox {
   }
 
   #overload(submissions: number): string | null {
-    if (this.#table.open + submissions > limits.openWorkflows) return `${limits.openWorkflows} workflows are open (limit openWorkflows)`;
-    if (this.#inbox.length + submissions > limits.inboxCommands || this.#core.commits.backlog > limits.inboxCommands) {
-      return `${limits.inboxCommands} commands wait (limit inboxCommands)`;
+    const { inboxCommands, inboxBytes } = this.#bounds;
+    const { backlogEvents, backlogBytes } = this.#core.commits;
+    if (this.#inbox.length + submissions > inboxCommands || backlogEvents >= inboxCommands) {
+      return `${inboxCommands} commands wait (limit inboxCommands)`;
     }
-    return null;
+    return backlogBytes >= inboxBytes ? `${inboxBytes} bytes wait to be committed (limit inboxBytes)` : null;
   }
 
   #ask<T>(answer: (at: number) => T): Promise<T> {
+    if (this.#stopped) return Promise.reject(new ShardStopped());
     return new Promise((resolve) => {
       this.#enqueue((at) => {
         const reply = answer(at);
@@ -236,7 +275,7 @@ export class Shard implements WorkerInbox {
   #turn(): void {
     this.#turnPlanned = false;
     if (this.#stopped) return;
-    const at = this.#ports.now();
+    const at = this.#now();
     const inputs = this.#inbox;
     this.#inbox = [];
     for (const input of inputs) input(at);
@@ -246,30 +285,48 @@ export class Shard implements WorkerInbox {
     const due = this.#core.nextDue();
     if (due !== this.#alarmAt) {
       this.#alarmAt = due;
-      this.#ports.alarm(due, () => {
+      this.#ports.alarm(due === null ? null : due - this.#aheadMs, () => {
         this.#alarmAt = null;
         this.#plan();
       });
     }
   }
 
+  #now(): number {
+    return this.#ports.now() + this.#aheadMs;
+  }
+
   async #recover(store: Store): Promise<void> {
-    const found = new Map<string, { state: WorkflowState | null; events: DurableEvent[] }>();
-    for await (const batch of store.load(0)) {
-      for (const { workflowId, events } of batch.entries) {
-        const workflow = found.get(workflowId) ?? { state: null, events: [] };
-        found.set(workflowId, workflow);
-        for (const event of events) workflow.state = evolve(workflow.state, event);
-        workflow.events.push(...events);
+    const found = new Map<string, { state: WorkflowState; events: DurableEvent[] }>();
+    let lastAt = 0;
+    for await (const { entries } of store.load(0)) {
+      for (const { workflowId, events } of entries) {
+        for (const event of events) {
+          const workflow = found.get(workflowId);
+          if (workflow === undefined) found.set(workflowId, { state: evolve(null, event), events: [event] });
+          else {
+            evolve(workflow.state, event);
+            workflow.events.push(event);
+          }
+          lastAt = Math.max(lastAt, event.at);
+        }
       }
     }
-    const at = this.#ports.now();
-    for (const { state, events } of found.values()) if (state !== null) this.#core.restore(state, events, at);
-    if (found.size > 0) this.#plan();
+    if (found.size === 0) return;
+    this.#aheadMs = Math.max(0, lastAt - this.#ports.now());
+    const at = this.#now();
+    const records = [...found.values()].map(({ state, events }) => this.#core.restore(state, events, at, this.#bounds.leaseMs));
+    const ended = records.filter(({ state }) => hasEnded(state.status)).sort((a, b) => a.state.endedAt - b.state.endedAt);
+    for (const record of ended) this.#table.ended(record);
+    this.#plan();
   }
 
   #fail(reason: string): void {
-    this.#stopped = true;
+    this.stop();
     this.#ports.stop(reason);
   }
+}
+
+function overloaded(message: string): SubmitReply {
+  return { kind: 'overloaded', message, retryAfterMs: RETRY_AFTER_MS };
 }

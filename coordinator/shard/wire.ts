@@ -3,7 +3,7 @@
  */
 import type { Payload } from '@workflow-orchestrator/engine/definition';
 import type { AttemptOutcome, JobError } from '@workflow-orchestrator/engine/machine';
-import type { JobError as JobErrorMessage, Payload as PayloadMessage, Result } from '@workflow-orchestrator/proto';
+import { cutText, type JobError as JobErrorMessage, type Payload as PayloadMessage, type Result } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 
 const NULL_OUTPUT: Payload = { encoding: 'json', data: new Uint8Array() };
@@ -17,15 +17,14 @@ export function payloadOf(message: PayloadMessage): Payload {
   };
 }
 
-/** How an attempt ended, or null when the message says nothing. */
-export function outcomeOf(result: Result): AttemptOutcome | null {
+/** How an attempt ended. What says nothing, or too much, is an error of the attempt: its worker must not wait for an answer for ever. */
+export function outcomeOf(result: Result): AttemptOutcome {
   const { outcome } = result;
   switch (outcome.case) {
     case 'output': {
       const { length } = outcome.value.data;
       if (length <= limits.outputBytes) return { kind: 'succeeded', output: length === 0 ? NULL_OUTPUT : payloadOf(outcome.value) };
-      const message = `the output is ${length} bytes; at most ${limits.outputBytes} are kept`;
-      return { kind: 'failed', error: { code: 'OUTPUT_TOO_LARGE', message, retryable: false, details: null, retryAfterMs: 0, stack: '' } };
+      return refused('OUTPUT_TOO_LARGE', `the output is ${length} bytes; at most ${limits.outputBytes} are kept`);
     }
     case 'error':
       return { kind: 'failed', error: errorOf(outcome.value) };
@@ -34,28 +33,34 @@ export function outcomeOf(result: Result): AttemptOutcome | null {
     case 'released':
       return { kind: 'released' };
     case undefined:
-      return null;
+      return refused('BAD_RESULT', 'the worker sent a result without an outcome');
     default:
       return outcome satisfies never;
   }
 }
 
+function refused(code: string, message: string): AttemptOutcome {
+  return { kind: 'failed', error: { code, message, retryable: false, details: null, retryAfterMs: 0, stack: '' } };
+}
+
+/** What a handler stored; null when it stored nothing, or more than is kept. */
+export function checkpointOf(message: PayloadMessage | undefined): Payload | null {
+  return message === undefined || message.data.length > limits.checkpointBytes ? null : payloadOf(message);
+}
+
+/** A time that a worker names, in milliseconds: at most the longest duration there is, so that no sum of it leaves the numbers that can be written. */
+export function millisecondsOf(value: bigint): number {
+  return value <= 0n ? 0 : Math.min(Number(value), limits.durationMs);
+}
+
 function errorOf(message: JobErrorMessage): JobError {
   const { details } = message;
   return {
-    code: message.code === '' ? 'HANDLER_ERROR' : cut(message.code, limits.nameLength),
-    message: cut(message.message, limits.errorMessageBytes),
+    code: message.code === '' ? 'HANDLER_ERROR' : cutText(message.code, limits.nameLength),
+    message: cutText(message.message, limits.errorMessageBytes),
     retryable: message.retryable,
     details: details === undefined || details.data.length > limits.errorDetailsBytes ? null : payloadOf(details),
-    retryAfterMs: Math.max(0, Number(message.retryAfterMs)),
-    stack: cut(message.stack, limits.errorStackBytes),
+    retryAfterMs: millisecondsOf(message.retryAfterMs),
+    stack: cutText(message.stack, limits.errorStackBytes),
   };
-}
-
-/** At most `bytes` of UTF-8; never half a character. */
-function cut(text: string, bytes: number): string {
-  if (text.length * 3 <= bytes) return text;
-  const encoded = new TextEncoder().encode(text);
-  if (encoded.length <= bytes) return text;
-  return new TextDecoder().decode(encoded.subarray(0, bytes)).replace(/�+$/u, '');
 }

@@ -19,7 +19,7 @@ import {
 } from '@workflow-orchestrator/proto';
 import type { AttachedWorker, WorkerOutbox } from '../gateway/port.ts';
 import type { ShardCore } from './core.ts';
-import { outcomeOf, payloadOf } from './wire.ts';
+import { checkpointOf, millisecondsOf, outcomeOf } from './wire.ts';
 import { WorkerEntry } from './workers.ts';
 
 /** Heartbeats without a word of an accepted attempt, after which its lease ends. */
@@ -109,14 +109,14 @@ export class WorkerDesk {
       const lease = record.state.jobs[place.job]!.lease;
       if (lease?.cancelAt != null) this.#core.commits.after(() => worker.outbox?.cancel([beat.leaseToken], record.state.cancelReason));
       const progress = beat.progress ?? null;
-      const checkpoint = beat.checkpoint === undefined ? null : payloadOf(beat.checkpoint);
+      const checkpoint = checkpointOf(beat.checkpoint);
       if (this.#core.needsBeat(record, place.job, progress, beat.progressMessage) || checkpoint !== null) {
         this.#core.execute(record, {
           kind: 'beat',
           at,
           job: place.job,
           token: beat.leaseToken,
-          idleMs: Number(beat.idleMs),
+          idleMs: millisecondsOf(beat.idleMs),
           progress,
           progressMessage: beat.progressMessage,
           checkpoint,
@@ -175,12 +175,12 @@ export class WorkerDesk {
   #judge(workerId: string, result: Result, at: number): Verdict {
     const record = this.#core.table.get(result.workflowId);
     const job = record?.state.graph.indexOf.get(result.jobId);
-    const outcome = outcomeOf(result);
-    if (record === undefined || job === undefined || outcome === null) return 'stale';
+    if (record === undefined || job === undefined) return 'stale';
     const { leaseToken: token, attempt } = result;
+    const outcome = outcomeOf(result);
     const decision = this.#core.execute(
       record,
-      { kind: 'result', at, job, token, attempt, workerId, runningMs: Number(result.runningMs), outcome },
+      { kind: 'result', at, job, token, attempt, workerId, runningMs: millisecondsOf(result.runningMs), outcome },
       true,
     );
     if (decision.kind === 'events') return 'accepted';
@@ -197,7 +197,7 @@ export class WorkerDesk {
       if (record !== undefined && job !== undefined) this.#core.execute(record, { kind: 'accept', at, job, token: attempt.leaseToken });
       return keep();
     }
-    if (record !== undefined && job !== undefined && !this.#core.isOwnToken(attempt.leaseToken)) {
+    if (record !== undefined && job !== undefined && this.#core.isEarlierToken(attempt.leaseToken)) {
       const decision = this.#core.execute(record, {
         kind: 'reattach',
         at,
@@ -205,7 +205,7 @@ export class WorkerDesk {
         token: attempt.leaseToken,
         attempt: attempt.attempt,
         workerId: worker.id,
-        runningMs: Number(attempt.runningMs),
+        runningMs: millisecondsOf(attempt.runningMs),
         fencingToken: this.#core.nextFencingToken(),
       });
       if (decision.kind === 'events') return keep();

@@ -9,6 +9,7 @@
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { hasEnded } from '@workflow-orchestrator/engine/machine';
 import { Deque } from './deque.ts';
+import type { ReadyJob } from './ready-queue.ts';
 
 /** Someone who follows one workflow. */
 export interface Watcher {
@@ -25,8 +26,10 @@ export interface WorkflowRecord {
   readonly events: DurableEvent[];
   /** When its agenda entry is due; 0 when it has none. */
   wakeAt: number;
-  /** Jobs that have an entry in the ready queue. */
-  readonly queued: Set<number>;
+  /** Jobs that could be given to a worker now, each with its entry in the ready queue. Null: none. */
+  queued: Map<number, ReadyJob> | null;
+  /** Jobs that may be running on a worker of before the recovery. Null: none. */
+  awaited: Set<number> | null;
   watchers: Set<Watcher> | null;
   /** Approximate bytes, counted when it ended. */
   bytes: number;
@@ -83,8 +86,9 @@ export class WorkflowTable {
     return this.#records.values();
   }
 
-  add(state: WorkflowState): WorkflowRecord {
-    const record: WorkflowRecord = { state, events: [], wakeAt: 0, queued: new Set(), watchers: null, bytes: 0 };
+  /** Takes a workflow in. `events`: its committed ones, which become the record's own. */
+  add(state: WorkflowState, events: DurableEvent[] = []): WorkflowRecord {
+    const record: WorkflowRecord = { state, events, wakeAt: 0, queued: null, awaited: null, watchers: null, bytes: 0 };
     this.#records.set(state.id, record);
     this.#ids.push(state.id);
     if (state.idempotencyKey !== '') this.#keys.set(state.idempotencyKey, state.id);

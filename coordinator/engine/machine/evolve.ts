@@ -35,8 +35,8 @@ export function stripLeases(state: WorkflowState): WorkflowState {
 }
 
 /**
- * The state with which a coordinator goes on that has read it from the journal at `at`. A job that is READY may be running on a worker that has yet
- * to come back, so its time in the queue, and the time to obey a cancel, count from here. A new container.
+ * The state with which a coordinator goes on that has read it from the journal. A job that is READY may be running on a worker that has yet
+ * to come back, until `at`: its time in the queue, and the time to obey a cancel, count from there. A new container.
  */
 export function recovered(state: WorkflowState, at: number): WorkflowState {
   return { ...stripLeases(state), recoveredAt: at };

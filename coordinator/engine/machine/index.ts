@@ -9,4 +9,4 @@ export { evolve, recovered, stripLeases } from './evolve.ts';
 export { type Ending, endingOf } from './finish.ts';
 export { derivedFraction, retryDelayMs, WORKER_LOST } from './retry.ts';
 export * from './state.ts';
-export { jobTimer, nextWake, readyJobs, workflowTimer } from './timers.ts';
+export { isToStop, jobTimer, nextWake, readyJobs, workflowTimer } from './timers.ts';

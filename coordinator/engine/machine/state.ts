@@ -101,7 +101,7 @@ export interface WorkflowState {
   startedAt: number;
   /** When it was last resumed; 0 when never. Time in the queue counts from here. */
   resumedAt: number;
-  /** Volatile: when this coordinator read the workflow from the journal; 0 when it did not. What ran until then may come back with its worker. */
+  /** Volatile: until when workers may come back with what ran before this coordinator read the workflow from the journal; 0 when it did not. */
   recoveredAt: number;
   /** 0 before the end. */
   endedAt: number;
