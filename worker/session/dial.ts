@@ -24,8 +24,9 @@ export function dialLater(session: WorkerSession, previous: Ready | null, at: nu
   const delayMs = reconnectDelayMs(session.failures, session.random(), session.limits);
   session.urlIndex += 1;
   session.phase = { kind: 'waiting', until: at + delayMs, previous };
-  // The first, second, fourth, eighth ... failure in a row: enough to see, not enough to fill a disk.
-  const worthSaying = session.failures === 0 || Math.log2(session.failures + 1) % 1 === 0;
+  // What is new, and of the same again the first, second, fourth, eighth ...: enough to see, not enough to fill a disk.
+  const worthSaying = what !== session.lastFailure || Math.log2(session.failures + 1) % 1 === 0;
+  session.lastFailure = what;
   if (worthSaying) outputs.push({ kind: 'note', level: 'warn', message: `${what}; connecting again in ${delayMs} ms` });
   session.failures += 1;
 }

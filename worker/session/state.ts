@@ -161,6 +161,8 @@ export interface WorkerSession {
   urlIndex: number;
   /** Tries in a row that failed. */
   failures: number;
+  /** Why the last one failed. */
+  lastFailure: string;
   /** Links so far; the number of the newest. */
   links: number;
   lastSessionId: string;
@@ -193,6 +195,7 @@ export function newWorkerSession(profile: Profile, urls: readonly string[], limi
     learnedUrls: [],
     urlIndex: 0,
     failures: 0,
+    lastFailure: '',
     links: 0,
     lastSessionId: '',
     lagMs: 0,
