@@ -214,7 +214,7 @@ t.test('with a worker: how a workflow ends is the exit code', async (t) => {
   t.notMatch((await wf(['logs', id, '--job', 'last'])).out, /first/);
   t.match(JSON.parse((await wf(['logs', id, '-j', 'last', '--json'])).out.split('\n')[0]), { jobId: 'last', message: /greeting/ });
   t.match((await wf(['job', id, 'first'])).out, /output +{"hello":"you"}[\s\S]*\n1 +SUCCEEDED .* worker-1/);
-  t.match((await wf(['workers'])).out, /worker-1 +ACTIVE +0\/10 .* greet,fail,hold +region=eu/);
+  t.match((await wf(['workers'])).out, /worker-1 +ACTIVE +0\/10 .* fail,greet,hold +region=eu/);
 
   const bad = await wf(['submit', '-', '--watch'], flow('fail'));
   t.equal(bad.code, 1);
