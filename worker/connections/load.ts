@@ -11,7 +11,7 @@ import { dirname, resolve } from 'node:path';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { type Document, isCollection, isMap, isNode, LineCounter, parseDocument } from 'yaml';
 import { Fields } from '../fields/fields.ts';
-import { type FieldProblem, formatProblem, type Path } from '../fields/path.ts';
+import { type FieldProblem, formatPath, formatProblem, type Path } from '../fields/path.ts';
 import type { Json } from '../handler.ts';
 import { checkSchema } from '../schema/compile.ts';
 import { type Connections, noConnections } from './connections.ts';
@@ -69,6 +69,9 @@ export function parseConnections(text: string, source: ConnectionsSource & { rea
   const { schemas: rawSchemas, ...rest } = plainObject(document, problems);
   const filled = substitute(rest, source.env, [], problems);
   for (const secret of filled.secrets) redactor.add(secret);
+  // What a value without its variable looks like is no second problem.
+  const unset = new Set(problems.map(({ path }) => formatPath(path)));
+  const unsetProblems = problems.length;
 
   const top = new Fields({ ...(filled.value as object), ...(rawSchemas === undefined ? {} : { schemas: rawSchemas }) }, [], problems);
   const schemaFile = (path: string) => parseSchemaFile(resolve(dirname(source.file), path), path);
@@ -89,6 +92,7 @@ export function parseConnections(text: string, source: ConnectionsSource & { rea
 
   const offsetOf = (path: Path) => locate(document, path);
   const ordered = problems
+    .filter(({ path }, index) => index < unsetProblems || !unset.has(formatPath(path)))
     .map((problem) => ({ problem, offset: offsetOf(problem.path) }))
     .sort((left, right) => left.offset - right.offset);
   throw new ConnectionsError(ordered.map(({ problem, offset }) => redactor.text(`${at(offset)}: ${formatProblem(problem)}`)));
