@@ -29,6 +29,7 @@ import { Agenda, type Moment } from './agenda.ts';
 import { assignmentOf } from './assignment.ts';
 import type { CommitLoop } from './commit-loop.ts';
 import { sizeOf } from './event-size.ts';
+import type { History } from './history.ts';
 import { match } from './matcher.ts';
 import { observe } from './observation.ts';
 import type { ShardObserver, ShardPorts } from './ports.ts';
@@ -154,7 +155,7 @@ export class ShardCore {
   }
 
   /** Puts a workflow in place that was read from the journal: its events, its timers, and what is READY once no worker can come back with it. */
-  restore(state: WorkflowState, events: DurableEvent[], at: number, leaseMs: number): WorkflowRecord {
+  restore(state: WorkflowState, events: History, at: number, leaseMs: number): WorkflowRecord {
     if (hasEnded(state.status)) return this.table.add(state, events);
     this.#backBy = at + leaseMs;
     const record = this.table.add(recovered(state, this.#backBy), events);

@@ -13,7 +13,7 @@
  * 4. Time never goes back, not even over a recovery: where the clock is behind the journal, time goes on from the journal's last moment.
  */
 import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
-import { type DurableEvent, decide, evolve, hasEnded, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { decide, hasEnded, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { AssignReply, LeaseBeat, Result } from '@workflow-orchestrator/proto';
 import { Durability } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -22,6 +22,7 @@ import type { Ownership, Store } from '../store/store.ts';
 import { CommitLoop } from './commit-loop.ts';
 import { ShardCore } from './core.ts';
 import type { ShardObserver, ShardPorts, ShardStats } from './ports.ts';
+import { readJournal } from './recovery.ts';
 import { WorkerDesk } from './worker-desk.ts';
 import { type Watcher, type WorkflowRecord, WorkflowTable } from './workflow-table.ts';
 
@@ -163,7 +164,7 @@ export class Shard implements WorkerInbox {
   watch(workflowId: string, afterSeq: number, watcher: Watcher): { readonly stop: () => void; readonly record: WorkflowRecord } | null {
     const record = this.#table.get(workflowId);
     if (record === undefined) return null;
-    for (let seq = afterSeq + 1; seq <= record.events.length; seq++) watcher.event(seq, record.events[seq - 1]!);
+    for (let seq = afterSeq + 1; seq <= record.events.length; seq++) watcher.event(seq, record.events.at(seq - 1)!);
     record.watchers ??= new Set();
     record.watchers.add(watcher);
     return {
@@ -297,25 +298,11 @@ export class Shard implements WorkerInbox {
   }
 
   async #recover(store: Store): Promise<void> {
-    const found = new Map<string, { state: WorkflowState; events: DurableEvent[] }>();
-    let lastAt = 0;
-    for await (const { entries } of store.load(0)) {
-      for (const { workflowId, events } of entries) {
-        for (const event of events) {
-          const workflow = found.get(workflowId);
-          if (workflow === undefined) found.set(workflowId, { state: evolve(null, event), events: [event] });
-          else {
-            evolve(workflow.state, event);
-            workflow.events.push(event);
-          }
-          lastAt = Math.max(lastAt, event.at);
-        }
-      }
-    }
-    if (found.size === 0) return;
+    const { workflows, lastAt } = await readJournal(store);
+    if (workflows.length === 0) return;
     this.#aheadMs = Math.max(0, lastAt - this.#ports.now());
     const at = this.#now();
-    const records = [...found.values()].map(({ state, events }) => this.#core.restore(state, events, at, this.#bounds.leaseMs));
+    const records = workflows.map(({ state, events }) => this.#core.restore(state, events, at, this.#bounds.leaseMs));
     const ended = records.filter(({ state }) => hasEnded(state.status)).sort((a, b) => a.state.endedAt - b.state.endedAt);
     for (const record of ended) this.#table.ended(record);
     this.#plan();

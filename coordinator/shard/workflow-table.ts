@@ -9,6 +9,7 @@
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { hasEnded } from '@workflow-orchestrator/engine/machine';
 import { Deque } from './deque.ts';
+import { History } from './history.ts';
 import type { ReadyJob } from './ready-queue.ts';
 
 /** Someone who follows one workflow. */
@@ -22,8 +23,8 @@ export interface Watcher {
 /** One workflow. */
 export interface WorkflowRecord {
   state: WorkflowState;
-  /** Committed events; the event with number n is at n - 1. */
-  readonly events: DurableEvent[];
+  /** Committed events. */
+  readonly events: History;
   /** When its agenda entry is due; 0 when it has none. */
   wakeAt: number;
   /** Jobs that could be given to a worker now, each with its entry in the ready queue. Null: none. */
@@ -87,7 +88,7 @@ export class WorkflowTable {
   }
 
   /** Takes a workflow in. `events`: its committed ones, which become the record's own. */
-  add(state: WorkflowState, events: DurableEvent[] = []): WorkflowRecord {
+  add(state: WorkflowState, events = new History()): WorkflowRecord {
     const record: WorkflowRecord = { state, events, wakeAt: 0, queued: null, awaited: null, watchers: null, bytes: 0 };
     this.#records.set(state.id, record);
     this.#ids.push(state.id);

@@ -67,6 +67,8 @@ export class WorkerDouble {
   /** Everything that reached it, in a few words each. */
   readonly heard: string[] = [];
   readonly assigned: Assignment[] = [];
+  /** Tokens of the attempts that it ended well. */
+  readonly succeeded = new Set<string>();
   /** Verdicts of the acks that came, by name. */
   readonly acks: string[] = [];
   /** Whether it takes work at all: not draining, not congested. */
@@ -183,6 +185,7 @@ export class WorkerDouble {
   }
 
   succeed(token: string, output = 'null'): void {
+    if (this.running.has(token)) this.succeeded.add(token);
     this.#end(token, { case: 'output', value: create(PayloadSchema, { data: new TextEncoder().encode(output) }) });
   }
 

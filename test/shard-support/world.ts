@@ -37,6 +37,8 @@ export class ShardWorld {
   /** Ids of the workflows that were submitted. */
   readonly ids: string[] = [];
   readonly violations: string[] = [];
+  /** When the last recovery was; 0 when there was none. */
+  recoveredAt = 0;
   readonly #bounds: Partial<ShardBounds>;
   #shard: Shard | null = null;
 
@@ -66,6 +68,7 @@ export class ShardWorld {
     this.#shard?.stop();
     for (const worker of this.workers) worker.abandon();
     this.ports = new VirtualPorts(this.ports.time + downMs);
+    this.recoveredAt = this.now;
     this.counts = new Counts();
     await this.#open();
     await this.settle();
