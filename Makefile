@@ -5,8 +5,6 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# A copy of the lock file that the installed packages were made from: as long as both are alike, nothing is installed again.
-INSTALLED := node_modules/.package-lock.installed
 WF := npm run --silent wf --
 FILE ?= examples/workflow_definitions/data-pipeline.yaml
 
@@ -19,7 +17,7 @@ help: ## List the commands
 install: ## Install what is needed to run, test and build
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "Node 20 or newer and npm are needed: https://nodejs.org" >&2; exit 1; }
 	@node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || { echo "Node 20 or newer is needed, this is $$(node --version)" >&2; exit 1; }
-	@cmp -s package-lock.json $(INSTALLED) || { npm ci --loglevel=error --no-audit --no-fund && cp package-lock.json $(INSTALLED); }
+	@node .ci/installed.mjs || npm ci --loglevel=error --no-audit --no-fund
 
 install-dev: install ## The same: the tools of developers are always there
 
