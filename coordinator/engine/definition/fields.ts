@@ -59,9 +59,10 @@ export function openMap({ problems, suggestions }: Reading, node: Node, known: r
   return { map: node, get, entry: entryOf };
 }
 
-/** Says that a required key is missing. A key that is there but broken was told already. */
+/** Says that a required key is missing. A key that is there but broken was told already, and so was a key that could not be read. */
 export function missing({ problems }: Reading, fields: Fields, key: string, what: string, hint: string): void {
-  if (fields.entry(key) === undefined) problems.addKey(fields.map, key, null, 'missing-key', `${what} has no ${quote(key)}`, hint);
+  if (fields.entry(key) === undefined && !fields.map.incomplete)
+    problems.addKey(fields.map, key, null, 'missing-key', `${what} has no ${quote(key)}`, hint);
 }
 
 /** Text. Numbers and the like are refused with their quoted spelling. */

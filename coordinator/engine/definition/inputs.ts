@@ -35,7 +35,7 @@ interface Input extends DeclaredInput {
 export function readInputs(reading: Reading, node: MapNode | null): Inputs {
   const inputs: Input[] = [];
   const schemas: [string, Schema][] = [];
-  const before = reading.problems.count;
+  let usable = true;
   if (node !== null) {
     const check = new SchemaCheck(reading, ([first, ...rest]) => (first === 'properties' ? follow(node, rest) : undefined));
     for (const { name, at, value } of node.entries.values()) {
@@ -47,10 +47,10 @@ export function readInputs(reading: Reading, node: MapNode | null): Inputs {
       inputs.push(input);
       schemas.push([name, schema]);
     }
-    check.finish(node);
+    usable = check.finish(node);
   }
   const validate = validatorOf({ type: 'object', properties: Object.fromEntries(schemas) as Json });
-  if (node !== null && reading.problems.count === before) checkDefaults(reading, node, inputs, validate);
+  if (node !== null && usable) checkDefaults(reading, node, inputs, validate);
   return {
     declared: inputs,
     indexOf: new Map(inputs.map(({ name }, index) => [name, index])),

@@ -22,6 +22,8 @@ interface Place {
 export interface MapNode extends Place {
   readonly kind: 'map';
   readonly entries: Map<string, Entry>;
+  /** A key was refused: what seems to be missing may have been below it. */
+  incomplete: boolean;
 }
 
 /** A key of a map with its value. */

@@ -10,9 +10,22 @@ import { isAlias, isScalar, isSeq, type Pair, type ParsedNode, type Scalar, type
 import type { Entry, ListNode, MapNode, Node, ScalarStyle } from './node.ts';
 import { type Problems, quote } from './problem.ts';
 
-/** The tree below `contents`. */
-export function treeOf(contents: ParsedNode, problems: Problems): Node {
-  return new TreeBuilder(problems).node(contents, { parent: null, key: null, depth: 0 }, 0);
+/** The tree below `contents`. `unknownTags`: offsets of tags that are refused, ascending. */
+export function treeOf(contents: ParsedNode, problems: Problems, unknownTags: readonly number[]): Node {
+  const builder = new TreeBuilder(problems, unknownTags);
+  const root = builder.node(contents, { parent: null, key: null, depth: 0 }, 0);
+  // Those that stand on no value, but on a key.
+  for (const offset of builder.untoldTags) addTagProblem(problems, null, offset);
+  return root;
+}
+
+/** Tells a tag that is not supported, at `offset`, on the value `node`. */
+export function addTagProblem(problems: Problems, node: Node | null, offset: number): void {
+  const tag = /^!\S*/.exec(problems.source.slice(offset, offset + 80))?.[0] ?? '!';
+  const message = `the YAML tag ${quote(tag)} is not supported`;
+  const hint = "if the value begins with !, put the whole value in quotes: 'text'";
+  if (node === null) problems.addText(offset, 'tag', message, hint);
+  else problems.addInside(node, offset, 'tag', message, hint);
 }
 
 /** Where a node hangs. */
@@ -31,14 +44,19 @@ const styles: Readonly<Record<string, ScalarStyle>> = {
   BLOCK_FOLDED: 'folded',
 };
 
+const CORE_TAGS = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`));
+
 class TreeBuilder {
   readonly #problems: Problems;
   /** The values that aliases may name so far; null while the value is not complete. */
   readonly #anchors = new Map<string, { readonly node: Node; readonly depth: number } | null>();
+  readonly untoldTags: Set<number>;
   #copied = 0;
+  #aliasesTold = false;
 
-  constructor(problems: Problems) {
+  constructor(problems: Problems, unknownTags: readonly number[]) {
     this.#problems = problems;
+    this.untoldTags = new Set(unknownTags);
   }
 
   /** `fallback`: the offset of a value that is not written. */
@@ -56,6 +74,7 @@ class TreeBuilder {
   #value(source: ParsedNode, spot: Spot, fallback: number): Node {
     const [at, end] = source.range;
     const place = { at, end, parent: spot.parent, key: spot.key };
+    if (source.tag !== undefined && !CORE_TAGS.has(source.tag)) return this.#tagged({ kind: 'broken', ...place });
     if (isScalar(source)) return this.#scalar(source, spot, at === end ? fallback : at, end);
     if (spot.depth >= limits.definitionDepth) {
       const broken: Node = { kind: 'broken', ...place };
@@ -73,14 +92,26 @@ class TreeBuilder {
     return this.#map(source as YAMLMap.Parsed, spot);
   }
 
+  /** The tag stands before the value. */
+  #tagged(broken: Node): Node {
+    const offset = [...this.untoldTags].findLast((tag) => tag <= broken.at);
+    if (offset === undefined) return broken;
+    this.untoldTags.delete(offset);
+    addTagProblem(this.#problems, broken, offset);
+    return broken;
+  }
+
   #map(source: YAMLMap.Parsed, spot: Spot): Node {
     const [at, end] = source.range;
-    const map: MapNode = { kind: 'map', entries: new Map(), at, end, parent: spot.parent, key: spot.key };
+    const map: MapNode = { kind: 'map', entries: new Map(), incomplete: false, at, end, parent: spot.parent, key: spot.key };
     for (const pair of source.items as Pair<ParsedNode | null, ParsedNode | null>[]) {
       const name = this.#keyOf(pair, map);
       const keyAt = pair.key?.range[0] ?? at;
       const value = this.node(pair.value, { parent: map, key: name ?? '', depth: spot.depth + 1 }, keyAt);
-      if (name === null) continue;
+      if (name === null) {
+        map.incomplete = true;
+        continue;
+      }
       if (map.entries.has(name)) {
         this.#problems.addKey(map, name, keyAt, 'duplicate-key', `the key ${quote(name)} is there twice`, 'keep one of them');
         continue;
@@ -94,7 +125,8 @@ class TreeBuilder {
   #keyOf(pair: Pair<ParsedNode | null, ParsedNode | null>, map: MapNode): string | null {
     const { key } = pair;
     if (!isScalar(key) || key.value === null) {
-      const at = key?.range[0] ?? pair.value?.range[0] ?? map.at;
+      const isWritten = key !== null && key.range[0] < key.range[1];
+      const at = isWritten ? key.range[0] : (pair.value?.range[0] ?? map.at);
       this.#problems.addInside(map, at, 'bad-key', 'a key must be text', 'write  key: value');
       return null;
     }
@@ -113,8 +145,7 @@ class TreeBuilder {
     const style = styles[source.type ?? 'PLAIN'] ?? 'plain';
     if (typeof value === 'number') {
       const written = source.source ?? `${value}`;
-      const whole = /^[-+]?(\d+|0x[\da-f]+|0o[0-7]+)$/i.test(written);
-      if (!Number.isFinite(value) || (whole && !Number.isSafeInteger(value))) {
+      if (!Number.isFinite(value) || !keepsDigits(written, value)) {
         const broken: Node = { kind: 'broken', ...place };
         const why = Number.isFinite(value) ? 'has more digits than a JSON number keeps' : 'is no JSON number';
         this.#problems.add(broken, 'bad-value', `${quote(written)} ${why}`, `if it is text, write "${written}"`);
@@ -147,8 +178,11 @@ class TreeBuilder {
     }
     const copy = this.#copy(target.node, spot);
     if (copy !== null) return copy;
-    const message = `aliases add more than definitionAliasNodes (${limits.definitionAliasNodes}) values`;
-    this.#problems.add(broken, 'limit', message, 'use `defaults` for what all jobs share');
+    if (!this.#aliasesTold) {
+      const message = `aliases add more than definitionAliasNodes (${limits.definitionAliasNodes}) values`;
+      this.#problems.add(broken, 'limit', message, 'use `defaults` for what all jobs share');
+    }
+    this.#aliasesTold = true;
     return broken;
   }
 
@@ -168,7 +202,7 @@ class TreeBuilder {
       }
       return list;
     }
-    const map: MapNode = { kind: 'map', entries: new Map<string, Entry>(), ...place };
+    const map: MapNode = { kind: 'map', entries: new Map<string, Entry>(), incomplete: node.incomplete, ...place };
     for (const entry of node.entries.values()) {
       const copy = this.#copy(entry.value, { parent: map, key: entry.name, depth });
       if (copy === null) return null;
@@ -176,4 +210,10 @@ class TreeBuilder {
     }
     return map;
   }
+}
+
+/** Whether a whole number is still the one that was written. */
+function keepsDigits(written: string, value: number): boolean {
+  if (Number.isSafeInteger(value) || !/^[-+]?(\d+|0x[\da-f]+|0o[0-7]+)$/i.test(written)) return true;
+  return written.length < 400 && BigInt(written.replace(/^[-+]/, '')) === BigInt(Math.abs(value));
 }

@@ -10,12 +10,12 @@
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { Composer, type CST, type Document, isScalar, Lexer, Parser } from 'yaml';
 import type { Node } from './node.ts';
-import { type Problems, quote } from './problem.ts';
-import { treeOf } from './yaml-tree.ts';
+import type { Problems } from './problem.ts';
+import { addTagProblem, treeOf } from './yaml-tree.ts';
 
 /** Syntax errors after which the parser is stopped. */
 const MAX_SYNTAX_ERRORS = 200;
-/** The parser's code for a tag that it does not know: a fault of its own, also on a line with another one. */
+/** The parser's code for a tag that it does not know. */
 const TAG_FAULT = 'TAG_RESOLVE_FAILED';
 /** Open collections at which the parser is stopped: enough to see every place that is too deep in a sane file. */
 const STACK_LIMIT = 2 * limits.definitionDepth;
@@ -25,20 +25,13 @@ class Stopped extends Error {}
 
 /** Parses a definition's text. */
 export function parseYaml(problems: Problems): Node | null {
-  const { source } = problems;
   if (!checkText(problems)) return null;
-  const before = problems.count;
-  const documents = composeAll(problems);
-  if (documents === null || problems.count > before) return null;
-  const [document, second] = documents;
+  const composed = composeAll(problems);
+  if (composed === null) return null;
+  const [document, second] = composed.documents;
   if (second !== undefined) {
-    problems.addText(
-      second.range[0],
-      'documents',
-      'a second YAML document begins here',
-      'one file holds one definition; remove the line ---',
-    );
-    return null;
+    const hint = 'one file holds one definition; remove the line ---';
+    problems.addText(second.range[0], 'documents', 'a second YAML document begins here', hint);
   }
   const version = document.directives.yaml;
   if (version.explicit === true && version.version !== '1.2') {
@@ -49,7 +42,7 @@ export function parseYaml(problems: Problems): Node | null {
     problems.addText(0, 'missing-key', 'the file is empty', 'it begins with: workflow:');
     return null;
   }
-  return treeOf(document.contents, problems);
+  return treeOf(document.contents, problems, composed.unknownTags);
 }
 
 /** Refuses what is too long or can be no text. */
@@ -73,8 +66,15 @@ function checkText(problems: Problems): boolean {
   return true;
 }
 
-/** At most two documents; null when the parser was stopped. Errors become problems. */
-function composeAll(problems: Problems): Document.Parsed[] | null {
+interface Composed {
+  /** At most two. */
+  readonly documents: readonly Document.Parsed[];
+  /** Offsets of tags that YAML 1.2 core does not know, ascending. */
+  readonly unknownTags: readonly number[];
+}
+
+/** Null when there is a syntax error. Errors become problems. */
+function composeAll(problems: Problems): Composed | null {
   const { source } = problems;
   const composer = new Composer({
     version: '1.2',
@@ -86,45 +86,71 @@ function composeAll(problems: Problems): Document.Parsed[] | null {
     logLevel: 'silent',
   });
   let errors = 0;
-  let lineEnd = -1;
+  const faultyLines = new Set<number>();
+  const unknownTags: number[] = [];
+  const stray: Stray = { offset: -1, message: '' };
+  let firstFault = -1;
   const onError: OnError = (place, code, message) => {
     const offset = Math.min(typeof place === 'number' ? place : 'offset' in place ? place.offset : place[0], source.length);
-    // What follows on the same line follows from the first fault.
-    if (code === TAG_FAULT || offset > lineEnd) addSyntaxProblem(problems, offset, code, message);
-    if (code !== TAG_FAULT && offset > lineEnd) lineEnd = endOfLine(source, offset);
+    if (code === TAG_FAULT) unknownTags.push(offset);
+    else {
+      // What follows on the same line follows from the first fault.
+      const line = endOfLine(source, offset);
+      if (!faultyLines.has(line)) addSyntaxProblem(problems, offset, code, message);
+      faultyLines.add(line);
+      if (firstFault < 0 || offset < firstFault) firstFault = offset;
+    }
     if (++errors >= MAX_SYNTAX_ERRORS) throw new Stopped();
   };
   // The composer makes an Error with a stack for each fault, 7 s for 1 MiB of brackets. It has no option for that, so its handler is replaced.
   (composer as unknown as { onError: OnError }).onError = onError;
   const documents: Document.Parsed[] = [];
   try {
-    for (const document of composer.compose(boundedTokens(problems, onError), true, source.length)) {
+    for (const document of composer.compose(boundedTokens(problems, stray), true, source.length)) {
       // Some faults go past the handler.
       for (const { pos, code, message } of [...document.errors, ...document.warnings]) onError(pos, code, message);
       documents.push(document);
       if (documents.length === 2) break;
     }
-    return documents;
+    if (stray.offset >= 0 && (firstFault < 0 || stray.offset < firstFault)) onError(stray.offset, '', stray.message);
+    if (faultyLines.size === 0) return { documents, unknownTags: unknownTags.toSorted((a, b) => a - b) };
   } catch (error) {
-    if (error instanceof Stopped) return null;
-    problems.addText(0, 'syntax', 'the YAML parser gave up on this text');
-    return null;
+    if (!(error instanceof Stopped)) problems.addText(0, 'syntax', 'the YAML parser gave up on this text');
   }
+  for (const offset of unknownTags) addTagProblem(problems, null, offset);
+  addTab(problems, faultyLines);
+  return null;
+}
+
+/** The parser loses its way at a tab and says so in other words: the first line that begins with one is told as what it is. */
+function addTab(problems: Problems, faultyLines: ReadonlySet<number>): void {
+  const { source } = problems;
+  const offset = source.startsWith('\t') ? 0 : source.indexOf('\n\t') + 1;
+  if ((offset === 0 && !source.startsWith('\t')) || faultyLines.has(endOfLine(source, offset))) return;
+  addSyntaxProblem(problems, offset, 'TAB_AS_INDENT', 'Tabs are not allowed as indentation');
 }
 
 type OnError = (place: ErrorPlace, code: string, message: string) => void;
 type ErrorPlace = number | readonly [number, ...number[]] | { readonly offset: number };
 
-/** The tokens of the text, as long as they do not nest too deep. */
-function* boundedTokens(problems: Problems, onError: OnError): Generator<CST.Token> {
+/** The first token that belongs to no document. The ones after it, and often the first itself, follow from another fault. */
+interface Stray {
+  offset: number;
+  message: string;
+}
+
+/** The tokens of the text, as long as they do not nest too deep and belong to a document. */
+function* boundedTokens(problems: Problems, stray: Stray): Generator<CST.Token> {
   const parser = new Parser();
   let ends = 0;
   for (const lexeme of new Lexer().lex(problems.source)) {
     for (const token of parser.next(lexeme)) {
-      // Stray tokens outside of a document: the composer would make an Error of each.
-      if (token.type === 'error') onError(token.offset, 'UNEXPECTED_TOKEN', token.message);
-      else if (token.type !== 'doc-end' || ++ends === 1) yield token;
-      else onError(token.offset, '', 'Document end without a document');
+      const isStray = token.type === 'error' || (token.type === 'doc-end' && ++ends > 1);
+      if (!isStray) yield token;
+      else if (stray.offset < 0) {
+        stray.offset = token.offset;
+        stray.message = 'this does not fit to the lines before it';
+      }
     }
     if (parser.stack.length > STACK_LIMIT) {
       const most = limits.definitionDepth;
@@ -150,11 +176,6 @@ const hints: Readonly<Record<string, string>> = {
 function addSyntaxProblem(problems: Problems, offset: number, code: string, message: string): void {
   const { source } = problems;
   const line = source.slice(source.lastIndexOf('\n', offset - 1) + 1, endOfLine(source, offset));
-  if (code === TAG_FAULT) {
-    const tag = /^!\S*/.exec(source.slice(offset, offset + 80))?.[0] ?? '!';
-    problems.addText(offset, 'tag', `the YAML tag ${quote(tag)} is not supported`, `if the value begins with !, ${QUOTE_HINT}`);
-    return;
-  }
   const expression = line.includes('${{') ? `quote text that holds an expression: "\${{ ... }}"` : '';
   problems.addText(offset, 'syntax', message.replaceAll(/\s+/g, ' ').slice(0, 200), expression || (hints[code] ?? ''));
 }

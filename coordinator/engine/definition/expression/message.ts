@@ -70,6 +70,7 @@ function plainWords(summary: string): string {
   for (const [name, alias] of Object.entries(REPLACED)) message = message.replaceAll(alias, name);
   message = message
     .replaceAll(/dyn<([^<>]*(?:<[^<>]*>)?[^<>]*)>/g, '$1')
+    .replaceAll(/list<dyn>|map<dyn, dyn>/g, (type) => type.slice(0, type.indexOf('<')))
     .replace(/^Unknown variable: (.*)$/, "no name '$1'")
     .replace(/^No such key: (.*)$/, "no field '$1'")
     .replace(/^Exceeded maxAstNodes \((\d+)\)/, 'it has more than expressionNodes ($1) parts')

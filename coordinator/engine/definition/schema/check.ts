@@ -23,6 +23,8 @@ export const STEPS = '$steps';
 
 interface Located {
   readonly node: Node;
+  /** The checked schema. */
+  made: Record<string, Json>;
   /** Places of the schemas that are applied to the same value. */
   readonly inPlace: number[];
 }
@@ -46,7 +48,7 @@ export class SchemaCheck {
   schema(node: Node, skip: readonly string[] = []): Schema {
     if (node.kind === 'broken') return true;
     const place = this.#schemas.length;
-    this.#schemas.push({ node, inPlace: [] });
+    this.#schemas.push({ node, made: {}, inPlace: [] });
     this.#placeOf.set(node, place);
     if (node.kind === 'scalar' && typeof node.value === 'boolean') return node.value;
     if (node.kind !== 'map') {
@@ -60,11 +62,13 @@ export class SchemaCheck {
       if (value !== undefined) made.push([entry.name, value as Json]);
     }
     made.push([STEPS, costOf(node)]);
-    return Object.fromEntries(made);
+    const schema = Object.fromEntries(made);
+    this.#schemas[place].made = schema;
+    return schema;
   }
 
-  /** To be called last: checks what concerns all schemas together. */
-  finish(root: Node): void {
+  /** To be called last: checks what concerns all schemas together. Whether a validator may be made of them. */
+  finish(root: Node): boolean {
     const { problems } = this.#reading;
     if (this.#keywordCount > limits.schemaNodes) {
       const message = `${this.#keywordCount} keywords are more than schemaNodes (${limits.schemaNodes})`;
@@ -72,6 +76,7 @@ export class SchemaCheck {
     }
     for (const { from, node, pointer } of this.#refs) this.#reference(from, node, pointer);
     this.#checkEndless();
+    return this.#keywordCount <= limits.schemaNodes;
   }
 
   #bad(node: Node, message: string, hint = ''): void {
@@ -213,14 +218,16 @@ export class SchemaCheck {
   }
 
   #reference(from: number, node: Node, pointer: string): void {
-    if (!pointer.startsWith('#')) {
-      this.#bad(node, `${quote(pointer)} leads out of the file`, 'only local references such as #/$defs/name');
+    const isLocal = pointer.startsWith('#');
+    const target = isLocal ? this.#resolve(pointerParts(pointer)) : undefined;
+    const place = target === undefined ? undefined : this.#placeOf.get(target);
+    if (place !== undefined) {
+      this.#schemas[from].inPlace.push(place);
       return;
     }
-    const target = this.#resolve(pointerParts(pointer));
-    const place = target === undefined ? undefined : this.#placeOf.get(target);
-    if (place === undefined) this.#bad(node, `${quote(pointer)} leads to no schema`, 'a pointer from the root, such as #/$defs/name');
-    else this.#schemas[from].inPlace.push(place);
+    delete this.#schemas[from].made.$ref;
+    if (isLocal) this.#bad(node, `${quote(pointer)} leads to no schema`, 'a pointer from the root, such as #/$defs/name');
+    else this.#bad(node, `${quote(pointer)} leads out of the file`, 'only local references such as #/$defs/name');
   }
 
   /** A schema that applies itself to the same value never ends. */
@@ -230,9 +237,11 @@ export class SchemaCheck {
     const size = new Map<number, number>();
     for (const group of component) size.set(group, (size.get(group) ?? 0) + 1);
     const told = new Set<number>();
-    for (const [place, { node, inPlace }] of this.#schemas.entries()) {
+    for (const [place, { node, made, inPlace }] of this.#schemas.entries()) {
       const group = component[place];
-      if (((size.get(group) ?? 0) < 2 && !inPlace.includes(place)) || told.has(group)) continue;
+      if ((size.get(group) ?? 0) < 2 && !inPlace.includes(place)) continue;
+      delete made.$ref;
+      if (told.has(group)) continue;
       told.add(group);
       this.#bad(
         node,

@@ -55,6 +55,8 @@ function makeAjv(): Ajv2020 {
   const ajv = new Ajv2020({
     strict: false,
     allErrors: true,
+    // Every object has a `constructor`; only a key that was given counts.
+    ownProperties: true,
     // The schema was checked, with better messages and positions.
     meta: false,
     validateSchema: false,
