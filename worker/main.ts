@@ -110,7 +110,8 @@ function onEvent(event: WorkerEvent): void {
       break;
     case 'attemptEnded': {
       const { kind: _, outcome, durationMs, ...attempt } = event;
-      log[outcome === 'succeeded' ? 'debug' : 'info'](`attempt ${outcome}`, { ...attempt, durationMs: Math.round(durationMs) });
+      // Why one failed is told by the handlers, with its code.
+      log.debug(`attempt ${outcome}`, { ...attempt, durationMs: Math.round(durationMs) });
       break;
     }
     case 'attemptStarted':

@@ -34,7 +34,7 @@ export interface StockHandlers {
 
 /** What the handlers get from outside besides connections and pool. */
 export interface StockOptions {
-  /** The worker's own log: connection problems of stores. */
+  /** The worker's own log: jobs that failed, connection problems of stores. */
   readonly log?: Logger;
   /** How host names are resolved; by the system when absent. */
   readonly resolve?: Resolve;
@@ -47,9 +47,10 @@ const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 /** The handlers of the stock job types over these connections. Nothing is connected before a job asks for it. */
 export function stockHandlers(connections: Connections, pool: ComputePool, options: StockOptions = {}): StockHandlers {
   const http = openHttpClient(connections.network, options.resolve);
-  const stores = openStores(connections, options.log ?? silent);
+  const log = options.log ?? silent;
+  const stores = openStores(connections, log);
   const tools: IntegrationTools = { connections, http, stores, nowMs: options.nowMs ?? Date.now };
-  const guard = (handler: Handler) => withoutSecrets(handler, connections.redactor);
+  const guard = (handler: Handler) => withoutSecrets(handler, connections.redactor, log);
   return {
     handlers: {
       validation: guard(validationHandler(connections, pool)),
@@ -64,13 +65,16 @@ export function stockHandlers(connections: Connections, pool: ComputePool, optio
 }
 
 /** The handler, with secrets taken out of what it logs and throws. */
-function withoutSecrets(handler: Handler, redactor: Redactor): Handler {
+function withoutSecrets(handler: Handler, redactor: Redactor, log: Logger): Handler {
   return async (job, context) => {
     try {
       return await handler(job, redactedContext(context, redactor));
     } catch (error) {
       context.signal.throwIfAborted();
-      throw redactedError(error, redactor);
+      const shown = redactedError(error, redactor);
+      const { workflowId, id: jobId, type, attempt } = job;
+      if (shown instanceof JobError) log.info('job failed', { workflowId, jobId, type, attempt, code: shown.code, message: shown.message });
+      throw shown;
     }
   };
 }
