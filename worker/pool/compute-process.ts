@@ -6,6 +6,7 @@
  * 2. While nothing is computed the process does not keep the worker alive.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -32,8 +33,9 @@ export class ComputeProcess {
   #stderr = '';
 
   constructor(memoryMib: number) {
+    const flags = [...programFlags, `--max-old-space-size=${memoryMib}`];
     this.#child = fork(programFile, [], {
-      execArgv: [...programFlags, `--max-old-space-size=${memoryMib}`],
+      ...(hasShell ? { execPath: shell, execArgv: ['-c', withoutCoreFile, process.execPath, ...flags] } : { execArgv: flags }),
       env: {},
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -134,6 +136,11 @@ export class ComputeProcess {
 }
 
 const programFile = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './process.ts' : './process.js', import.meta.url));
+/** A process that runs out of memory aborts: each time a core file of its whole memory would be left, where the system is set up for that. */
+const shell = '/bin/sh';
+const hasShell = existsSync(shell);
+const withoutCoreFile = 'ulimit -c 0; exec "$0" "$@"';
+
 /** Flags of Node under which processes run. */
 export const programFlags: readonly string[] = permissionFlags();
 
