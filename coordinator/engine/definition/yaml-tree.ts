@@ -44,7 +44,8 @@ const styles: Readonly<Record<string, ScalarStyle>> = {
   BLOCK_FOLDED: 'folded',
 };
 
-const CORE_TAGS = new Set(['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`));
+/** `!` alone says that a scalar is text. */
+const CORE_TAGS = new Set(['!', ...['str', 'int', 'float', 'bool', 'null', 'map', 'seq'].map((name) => `tag:yaml.org,2002:${name}`)]);
 
 class TreeBuilder {
   readonly #problems: Problems;
@@ -95,9 +96,8 @@ class TreeBuilder {
   /** The tag stands before the value. */
   #tagged(broken: Node): Node {
     const offset = [...this.untoldTags].findLast((tag) => tag <= broken.at);
-    if (offset === undefined) return broken;
-    this.untoldTags.delete(offset);
-    addTagProblem(this.#problems, broken, offset);
+    if (offset !== undefined) this.untoldTags.delete(offset);
+    addTagProblem(this.#problems, broken, offset ?? broken.at);
     return broken;
   }
 
@@ -212,8 +212,9 @@ class TreeBuilder {
   }
 }
 
-/** Whether a whole number is still the one that was written. */
+/** Whether a whole number is still the one that was written: exactly, or as JSON writes it. */
 function keepsDigits(written: string, value: number): boolean {
   if (Number.isSafeInteger(value) || !/^[-+]?(\d+|0x[\da-f]+|0o[0-7]+)$/i.test(written)) return true;
-  return written.length < 400 && BigInt(written.replace(/^[-+]/, '')) === BigInt(Math.abs(value));
+  const digits = written.replace(/^[-+]/, '');
+  return digits === `${Math.abs(value)}` || (written.length < 400 && BigInt(digits) === BigInt(Math.abs(value)));
 }
