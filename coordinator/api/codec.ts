@@ -36,21 +36,33 @@ export const lenientJsonOptions = { recursionLimit: messageDepth, ignoreUnknownF
 
 const strictJsonOptions = { recursionLimit: messageDepth } as const;
 
-/** A request from its binary form. Throws `invalid_argument`. */
-export function decodeBinary(schema: DescMessage, bytes: Uint8Array): Message {
+/** Refuses bytes that would become more than `limits.requestNodes` messages, objects and lists: throws `invalid_argument`. */
+function countNodes(schema: DescMessage, bytes: Buffer, json: boolean): void {
+  if (bytes.length < countFromBytes) return;
   try {
-    if (bytes.length >= countFromBytes && binaryNodes(schema, bytes, limits.requestNodes, messageDepth) > limits.requestNodes)
-      throw tooManyNodes();
+    const count = json ? jsonNodes(bytes, limits.requestNodes) : binaryNodes(schema, bytes, limits.requestNodes, messageDepth);
+    if (count <= limits.requestNodes) return;
+  } catch {
+    return; // cut off: the decoder says so
+  }
+  throw fieldError([
+    { field: '', description: `the request holds more than ${limits.requestNodes} messages, objects and lists`, rule: 'request.nodes' },
+  ]);
+}
+
+/** A request from its binary form. Throws `invalid_argument`. */
+export function decodeBinary(schema: DescMessage, bytes: Buffer): Message {
+  countNodes(schema, bytes, false);
+  try {
     return fromBinary(schema, bytes, binaryOptions);
   } catch (cause) {
-    if (isConnectError(cause)) throw cause;
     throw malformed(`the request is not a ${schema.typeName} in protobuf form: ${messageOf(cause)}`);
   }
 }
 
-/** JSON from its bytes. Throws `invalid_argument` with line and column. */
-export function parseJson(bytes: Buffer): JsonValue {
-  if (bytes.length >= countFromBytes && jsonNodes(bytes, limits.requestNodes) > limits.requestNodes) throw tooManyNodes();
+/** JSON of a request from its bytes. Throws `invalid_argument` with the place. */
+export function parseJson(schema: DescMessage, bytes: Buffer): JsonValue {
+  countNodes(schema, bytes, true);
   const text = utf8(bytes);
   try {
     return JSON.parse(text) as JsonValue;
@@ -129,16 +141,6 @@ function unknownKeysOf(schema: DescMessage, json: JsonValue): { field: string; d
     });
 }
 
-function tooManyNodes(): ConnectError {
-  return fieldError([
-    { field: '', description: `the request holds more than ${limits.requestNodes} messages, objects and lists`, rule: 'request.nodes' },
-  ]);
-}
-
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
-}
-
-function isConnectError(cause: unknown): cause is ConnectError {
-  return cause instanceof Error && cause.name === 'ConnectError';
 }

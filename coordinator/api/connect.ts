@@ -1,139 +1,130 @@
 /**
- * The Connect protocol. Unary calls by POST, the ones that are made all the time, are translated here, at a fraction of the library's cost;
- * the library does the rest: streams, unary calls by GET, and gRPC-Web.
+ * The Connect protocol, and gRPC-Web with it, by the library's plugin for fastify.
  *
  * Invariants
- * 1. The path says what is called, the content type how it is encoded; both ways of translation answer alike.
+ * 1. A unary request is received and read here, within the limits and with the errors of all faces; the library is handed an empty one, and
+ *    the service the real one. (The library takes the limit on bytes only, and says `internal` of bytes that are no message.)
  * 2. JSON from a client that is newer than this server is read: unknown fields are dropped.
  */
+import type { IncomingMessage } from 'node:http';
 import type { DescMethodServerStreaming, DescMethodUnary, Message } from '@bufbuild/protobuf';
-import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
-import { Code, ConnectError, createConnectRouter, type HandlerContext } from '@connectrpc/connect';
-import type { UniversalHandler } from '@connectrpc/connect/protocol';
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Code, ConnectError, type ConnectRouter, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Call, callerGone } from './call.ts';
-import { binaryOptions, decodeBinary, decodeJson, encodeBinary, encodeJson, lenientJsonOptions, parseJson } from './codec.ts';
-import { parseConnectTimeout, unaryDeadlineMs } from './deadline.ts';
+import { binaryOptions, decodeBinary, decodeJson, lenientJsonOptions, parseJson } from './codec.ts';
+import { unaryDeadlineMs } from './deadline.ts';
 import type { Endpoint } from './endpoint.ts';
-import { HttpError, malformed } from './errors.ts';
-import { headerOf } from './http-headers.ts';
-import { mediaType, unpacked } from './rest-body.ts';
+import { errorHeaders, HttpError, tooLarge } from './errors.ts';
+import { mediaType } from './rest-body.ts';
+import { unpacked } from './unpack.ts';
 
 const jsonType = 'application/json';
 const binaryType = 'application/proto';
 
-/** Responses of the library from this size on are compressed for clients that ask for it: below, it costs more than it saves. */
+/** Answers from this size on are compressed for clients that ask for it: below, it costs more than it saves. */
 const compressMinBytes = 64 * 1024;
+
+/** The request that was read before the library was called. */
+const receivedKey = createContextKey<Message | null>(null);
+/** An empty message: in JSON and in binary form. */
+const emptyRequests = { json: Buffer.from('{}'), binary: Buffer.alloc(0) } as const;
 
 /** Registers a route for each method, at `/package.Service/Method`. */
 export function registerConnect(app: FastifyInstance, endpoints: readonly Endpoint[]): void {
+  const byPath = new Map(endpoints.map((endpoint) => [`/${endpoint.name}`, endpoint]));
   app.register((scope, _options, done) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser([jsonType, binaryType], { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-    // What the library reads itself stays a stream.
-    scope.addContentTypeParser('*', (_request, _payload, done) => done(null, undefined));
-    for (const endpoint of endpoints) {
-      const { method, streams } = endpoint;
-      const byGet = !streams && method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
-      scope.route({
-        method: byGet ? ['GET', 'POST'] : 'POST',
-        url: `/${endpoint.name}`,
-        bodyLimit: endpoint.requestBytes,
-        exposeHeadRoute: false,
-        handler: connectHandler(endpoint),
-      });
-    }
+    const received = new WeakMap<FastifyRequest, Message>();
+    scope.addHook('preHandler', async (request) => {
+      const endpoint = byPath.get(request.routeOptions.url ?? '');
+      if (endpoint === undefined || request.method !== 'POST') return;
+      const message = await receive(endpoint, request);
+      if (message === null) return;
+      received.set(request, message);
+      request.body = mediaType(request.headers['content-type']) === jsonType ? emptyRequests.json : emptyRequests.binary;
+    });
+    scope.register(fastifyConnectPlugin, {
+      routes: (router) => {
+        for (const endpoint of endpoints) addRoute(router, endpoint);
+      },
+      grpc: false,
+      compressMinBytes,
+      binaryOptions,
+      jsonOptions: lenientJsonOptions,
+      contextValues: (request) => createContextValues().set(receivedKey, received.get(request) ?? null),
+    });
     done();
   });
 }
 
-type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
-
-function connectHandler(endpoint: Endpoint): Handler {
-  const library = libraryHandler(endpoint);
-  return (request, reply) => {
-    if (request.method === 'GET') return serveByLibrary(library, request, reply);
-    const type = mediaType(request.headers['content-type']);
-    if (!endpoint.streams && (type === jsonType || type === binaryType)) return serveUnary(endpoint, type === jsonType, request, reply);
-    const right = endpoint.streams ? /^application\/(connect\+(json|proto)|grpc-web.*)$/ : /^application\/grpc-web/;
-    if (right.test(type ?? '')) return serveByLibrary(library, request, reply);
-    const types = endpoint.streams ? 'application/connect+json or application/connect+proto' : `${jsonType} or ${binaryType}`;
-    throw new HttpError(415, Code.InvalidArgument, `cannot read the content type ${type}; send ${types}`, 'UNSUPPORTED_MEDIA_TYPE');
-  };
+/** The request of a unary call; null for a stream, which the library reads as such. Throws for a content type that nobody reads. */
+async function receive(endpoint: Endpoint, { raw, headers }: FastifyRequest): Promise<Message | null> {
+  const type = mediaType(headers['content-type']);
+  if (!endpoint.streams && (type === jsonType || type === binaryType)) {
+    const bytes = await unpacked(await readWhole(raw, endpoint.requestBytes), headers, endpoint.requestBytes);
+    if (type === binaryType) return decodeBinary(endpoint.input, bytes);
+    return decodeJson(endpoint.input, bytes.length === 0 ? {} : parseJson(endpoint.input, bytes), 'drop');
+  }
+  if ((endpoint.streams ? /^application\/(connect\+(json|proto)|grpc-web.*)$/ : /^application\/grpc-web/).test(type ?? '')) return null;
+  const types = endpoint.streams ? 'application/connect+json or application/connect+proto' : `${jsonType} or ${binaryType}`;
+  throw new HttpError(415, Code.InvalidArgument, `cannot read the content type ${type}; send ${types}`, 'UNSUPPORTED_MEDIA_TYPE');
 }
 
-async function serveUnary(endpoint: Endpoint, json: boolean, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const header = (name: string) => headerOf(request.headers, name);
-  const version = header('connect-protocol-version');
-  if (version !== null && version !== '1')
-    throw malformed(`Connect-Protocol-Version is ${JSON.stringify(version)}; this server speaks "1"`);
-  const call = new Call('connect', header, unaryDeadlineMs(parseConnectTimeout(header('connect-timeout-ms'))));
-  reply.raw.once('close', () => call.cancel(callerGone()));
-
-  const { input, output } = endpoint;
-  const read = json
-    ? (bytes: Buffer) => decodeJson(input, bytes.length === 0 ? {} : parseJson(bytes), 'drop')
-    : (bytes: Buffer) => decodeBinary(input, bytes);
-  const decode = () => {
-    const bytes = unpacked((request.body as Buffer | undefined) ?? Buffer.alloc(0), request.headers, endpoint.requestBytes);
-    return bytes instanceof Promise ? bytes.then(read) : read(bytes);
-  };
-  const encode = json
-    ? (response: Message) => JSON.stringify(encodeJson(output, response))
-    : (response: Message) => Buffer.from(encodeBinary(output, response));
-  const body = await endpoint.unary<string | Buffer>(call, decode, encode);
-  return reply.header('content-type', json ? jsonType : binaryType).send(body);
+async function readWhole(raw: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  if (Number(raw.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of raw as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size);
 }
 
-async function serveByLibrary(handler: UniversalHandler, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  reply.hijack();
-  const { raw } = reply;
+function addRoute(router: ConnectRouter, endpoint: Endpoint): void {
+  const options = { readMaxBytes: endpoint.requestBytes };
+  if (endpoint.streams)
+    router.rpc(endpoint.method as DescMethodServerStreaming, (request, context) => stream(endpoint, request, context), options);
+  else router.rpc(endpoint.method as DescMethodUnary, (request, context) => unary(endpoint, request, context), options);
+}
+
+async function unary(endpoint: Endpoint, request: Message, context: HandlerContext): Promise<Message> {
+  const call = beginCall(context, unaryDeadlineMs);
   try {
-    const response = await handler(universalRequestFromNodeRequest(request.raw, raw, undefined, undefined));
-    for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== undefined) raw.setHeader(name, value);
-    await universalResponseToNodeResponse(response, raw);
-  } catch (cause) {
-    // The endpoint has told and counted what there was to tell; what is left is a connection that broke.
-    if (ConnectError.from(cause).code !== Code.Aborted) request.log.debug({ err: cause }, 'a Connect call broke off');
-    raw.destroy();
+    return await endpoint.unary(
+      call,
+      () => context.values.get(receivedKey) ?? request,
+      (response) => response,
+    );
+  } catch (error) {
+    throw withHeaders(ConnectError.from(error));
   }
-  return reply;
 }
 
-function libraryHandler(endpoint: Endpoint): UniversalHandler {
-  const router = createConnectRouter({
-    grpc: false,
-    readMaxBytes: endpoint.requestBytes,
-    compressMinBytes,
-    binaryOptions,
-    jsonOptions: lenientJsonOptions,
-  });
-  if (endpoint.streams) {
-    const implementation = (request: Message, context: HandlerContext) =>
-      endpoint.stream(
-        callOf(context, (askedMs) => askedMs),
-        () => request,
-        (item) => item,
-      );
-    router.rpc(endpoint.method as DescMethodServerStreaming, implementation);
-  } else {
-    const implementation = (request: Message, context: HandlerContext) =>
-      endpoint.unary(
-        callOf(context, unaryDeadlineMs),
-        () => request,
-        (response) => response,
-      );
-    router.rpc(endpoint.method as DescMethodUnary, implementation);
+async function* stream(endpoint: Endpoint, request: Message, context: HandlerContext): AsyncGenerator<Message, void> {
+  const call = beginCall(context, (askedMs) => askedMs);
+  try {
+    yield* endpoint.stream(
+      call,
+      () => request,
+      (item) => item,
+    );
+  } catch (error) {
+    throw withHeaders(ConnectError.from(error));
   }
-  return router.handlers[0];
 }
 
-function callOf(context: HandlerContext, deadline: (askedMs: number | null) => number | null): Call {
+function beginCall(context: HandlerContext, deadline: (askedMs: number | null) => number | null): Call {
   const call = new Call('connect', (name) => context.requestHeader.get(name), deadline(context.timeoutMs() ?? null));
   const { signal } = context;
   const onAbort = () => call.cancel(ConnectError.from(signal.reason ?? callerGone(), Code.Canceled));
   if (signal.aborted) onAbort();
   else signal.addEventListener('abort', onAbort, { once: true });
   return call;
+}
+
+function withHeaders(error: ConnectError): ConnectError {
+  for (const [name, value] of Object.entries(errorHeaders(error))) error.metadata.set(name, value);
+  return error;
 }

@@ -79,7 +79,7 @@ export interface ErrorLog {
 
 /** Whatever was thrown, as the error that a client may see. Unexpected exceptions are logged and become `internal` with the id of that line. */
 export function presentable(cause: unknown, log: ErrorLog, where: object): ConnectError {
-  if (cause instanceof ConnectError) return cause;
+  if (cause instanceof ConnectError) return withSentMessage(cause);
   const errorId = randomUUID();
   log.error({ err: cause, errorId, ...where }, 'unexpected error in a call');
   return new ConnectError(`internal error; the coordinator's log tells more under the id ${errorId}`, Code.Internal, undefined, [
@@ -87,9 +87,12 @@ export function presentable(cause: unknown, log: ErrorLog, where: object): Conne
   ]);
 }
 
-/** The message as it is sent: cut at `limits.errorMessageBytes`. */
-export function sentMessage(error: ConnectError): string {
-  return cutUtf8(error.rawMessage, limits.errorMessageBytes);
+/** The error with its message cut at `limits.errorMessageBytes`. */
+function withSentMessage(error: ConnectError): ConnectError {
+  if (Buffer.byteLength(error.rawMessage) <= limits.errorMessageBytes) return error;
+  const cut = new ConnectError(cutUtf8(error.rawMessage, limits.errorMessageBytes), error.code, error.metadata, undefined, error.cause);
+  cut.details = error.details;
+  return cut;
 }
 
 /** The start of a text that fits into `maxBytes` of UTF-8, with an ellipsis when something is missing. */
@@ -122,7 +125,7 @@ export function errorJson(error: ConnectError): JsonObject {
     value: base64Encode(value, 'std_raw'),
     ...(debug === undefined ? {} : { debug: debug as JsonObject }),
   }));
-  return { code: codeName(error.code), message: sentMessage(error), ...(details.length > 0 ? { details } : {}) };
+  return { code: codeName(error.code), message: error.rawMessage, ...(details.length > 0 ? { details } : {}) };
 }
 
 /** How long to wait before the request may be sent again, in milliseconds; null when the error does not say. */

@@ -24,6 +24,8 @@ export interface HttpOptions {
   readonly origins: OriginPolicy;
   readonly log: ErrorLog;
   readonly headersTimeoutMs: number;
+  /** Time for a whole request to arrive. */
+  readonly requestArrivalMs: number;
   /** Whether the server is stopping: answers then close their connection. */
   readonly stopping: () => boolean;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
@@ -83,7 +85,7 @@ function createServer(handler: http.RequestListener, options: HttpOptions): Serv
   const server = http.createServer(
     {
       headersTimeout: options.headersTimeoutMs,
-      requestTimeout: Math.max(limits.unaryDeadlineMaxMs, options.headersTimeoutMs),
+      requestTimeout: Math.max(options.requestArrivalMs, options.headersTimeoutMs),
       connectionsCheckingInterval: Math.min(timeoutCheckMs, options.headersTimeoutMs),
       keepAlive: true,
       keepAliveInitialDelay: 30_000,

@@ -1,8 +1,6 @@
-/** Bodies of REST requests: which content types are read, and how. Pure but for unpacking. */
-import type { IncomingHttpHeaders } from 'node:http';
+/** Bodies of REST requests: which content types are read. Pure. */
 import { Code } from '@connectrpc/connect';
 import { HttpError } from './errors.ts';
-import { acceptedEncodings, inflate } from './inflate.ts';
 import type { BodyTarget } from './rest-binding.ts';
 
 /** Content types of a text body: a definition is YAML, and JSON is YAML too. A body without a type is taken as text. */
@@ -28,13 +26,4 @@ export function contentTypeError(target: BodyTarget, header: string | undefined)
   const found = fits ? `the charset ${charset}` : `the content type ${type}`;
   const hint = type === 'application/x-www-form-urlencoded' ? ' (curl sends this unless told otherwise)' : '';
   return new HttpError(415, Code.InvalidArgument, `cannot read ${found}${hint}; send one of: ${right}, in UTF-8`, 'UNSUPPORTED_MEDIA_TYPE');
-}
-
-/** The body unpacked, at once when it was not packed. `maxBytes` holds for what comes out. */
-export function unpacked(body: Buffer, headers: IncomingHttpHeaders, maxBytes: number): Buffer | Promise<Buffer> {
-  const encoding = headers['content-encoding']?.trim().toLowerCase() ?? 'identity';
-  if (encoding === 'identity') return body;
-  if (acceptedEncodings.includes(encoding)) return inflate(body, encoding, maxBytes);
-  const message = `cannot read the content encoding '${encoding}'; known: ${acceptedEncodings.join(', ')}`;
-  throw new HttpError(415, Code.InvalidArgument, message, 'UNSUPPORTED_MEDIA_TYPE');
 }

@@ -9,15 +9,16 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { DescField, DescMessage, JsonObject, JsonValue, Message } from '@bufbuild/protobuf';
 import type { FastifyInstance, FastifyReply, FastifyRequest, preParsingHookHandler } from 'fastify';
-import { Call, callerGone } from './call.ts';
+import { Call } from './call.ts';
 import { decodeJson, encodeJson, encodeWholeJson, parseJson, utf8 } from './codec.ts';
 import { parseRequestTimeout, unaryDeadlineMs } from './deadline.ts';
 import { fieldError, malformed, type Violation } from './errors.ts';
 import { headerOf } from './http-headers.ts';
 import type { Binding, BodyTarget } from './rest-binding.ts';
-import { contentTypeError, unpacked } from './rest-body.ts';
+import { contentTypeError } from './rest-body.ts';
 import { createReadQuery, type Query, queryFields } from './rest-query.ts';
 import { sendStream, streamForm } from './rest-stream.ts';
+import { unpacked } from './unpack.ts';
 
 const jsonType = 'application/json; charset=utf-8';
 
@@ -84,7 +85,7 @@ function streamHandler(binding: Binding): Handler {
 function beginCall(request: FastifyRequest, reply: FastifyReply, deadline: (askedMs: number | null) => number | null): Call {
   const header = (name: string) => headerOf(request.headers, name);
   const call = new Call('rest', header, deadline(parseRequestTimeout(header('request-timeout'))));
-  reply.raw.once('close', () => call.cancel(callerGone()));
+  reply.raw.once('close', () => call.abandon());
   return call;
 }
 
@@ -112,7 +113,7 @@ function createReadRequest(binding: Binding): (request: FastifyRequest) => Messa
     };
   }
   const fromBytes =
-    body.kind === 'text' ? (bytes: Buffer) => ({ [body.field.jsonName]: utf8(bytes) }) : (bytes: Buffer) => objectFrom(bytes);
+    body.kind === 'text' ? (bytes: Buffer) => ({ [body.field.jsonName]: utf8(bytes) }) : (bytes: Buffer) => objectFrom(input, bytes);
   return (request) => {
     const bytes = unpacked((request.body as Buffer | undefined) ?? Buffer.alloc(0), request.headers, endpoint.requestBytes);
     return bytes instanceof Promise ? bytes.then((done) => assemble(request, fromBytes(done))) : assemble(request, fromBytes(bytes));
@@ -125,9 +126,9 @@ function saysNothing(body: Buffer | undefined): boolean {
 }
 
 /** A body that is a JSON object; an empty one is an empty object. */
-function objectFrom(bytes: Buffer): JsonObject {
+function objectFrom(schema: DescMessage, bytes: Buffer): JsonObject {
   if (bytes.length === 0) return {};
-  const json = parseJson(bytes);
+  const json = parseJson(schema, bytes);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw malformed('the body is not a JSON object');
   return json;
 }

@@ -18,10 +18,9 @@ import type { Call } from './call.ts';
 import { registerConnect } from './connect.ts';
 import { type AnyMountedService, createEndpoints, type EndpointContext } from './endpoint.ts';
 import { HttpError, httpStatus } from './errors.ts';
-import { createGrpcHandler, type GrpcTable } from './grpc.ts';
+import { createGrpcServer, type GrpcTable } from './grpc.ts';
 import { createHealthService } from './health.ts';
 import { createHttpServer, type HttpOptions, pathOf, refusal, writeRawError } from './http-server.ts';
-import { createHttp2Connections } from './http2.ts';
 import { listenOn, stopListening } from './listen.ts';
 import { createApiMetrics } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
@@ -55,7 +54,7 @@ export interface ApiServerOptions {
   readonly log: Logger;
   readonly version: string;
   /** Limits that differ from `proto/limits.ts`, for tests. */
-  readonly limits?: { readonly headersTimeoutMs?: number; readonly streams?: number };
+  readonly limits?: { readonly headersTimeoutMs?: number; readonly requestArrivalMs?: number; readonly streams?: number };
 }
 
 /** The faces, ready to listen. */
@@ -70,6 +69,7 @@ export interface ApiServer {
 export function createServer(options: ApiServerOptions): ApiServer {
   const { log, version } = options;
   const headersTimeoutMs = options.limits?.headersTimeoutMs ?? limits.headersTimeoutMs;
+  const requestArrivalMs = options.limits?.requestArrivalMs ?? limits.unaryDeadlineMaxMs;
   const sockets = new Set<Socket>();
   const undecided = new Set<Socket>();
   const openStreams = new Set<Call>();
@@ -86,7 +86,7 @@ export function createServer(options: ApiServerOptions): ApiServer {
   const authenticate = createAuthenticate(options.token);
   const origins = { allowed: options.corsOrigins ?? [], localNamesOnly: options.token === null && isLoopback(options.host) };
 
-  const httpOptions: HttpOptions = { authenticate, origins, log, headersTimeoutMs, stopping: () => stopping, onUpgrade };
+  const httpOptions: HttpOptions = { authenticate, origins, log, headersTimeoutMs, requestArrivalMs, stopping: () => stopping, onUpgrade };
   const { app, server } = createHttpServer(httpOptions);
   registerSystemRoutes(app, {
     ready: options.ready,
@@ -104,14 +104,12 @@ export function createServer(options: ApiServerOptions): ApiServer {
     ]),
   );
 
-  const onGrpc = createGrpcHandler(grpcTable());
-  const onePort = createHttp2Connections({ grpc: onGrpc, http: (request, response) => app.routing(request as never, response as never) });
-  const grpcOnly = createHttp2Connections({ grpc: onGrpc, http: (_request, response) => response.writeHead(415).end(notHere.message) });
+  const grpc = createGrpcServer(grpcTable());
   const listeners: Server[] = [server];
 
   // The HTTP server listens itself, so that it watches over its connections; their first bytes are looked at before it sees them.
   const [toHttp1] = server.listeners('connection') as ((socket: Socket) => void)[];
-  const onConnection = (socket: Socket) => accept(socket, { http1: (one) => toHttp1.call(server, one), http2: onePort.accept });
+  const onConnection = (socket: Socket) => accept(socket, { http1: (one) => toHttp1.call(server, one), http2: grpc.accept });
   server.removeAllListeners('connection').on('connection', onConnection);
 
   function accept(socket: Socket, handlers: { http1(socket: Socket): void; http2(socket: Socket): void }): void {
@@ -151,7 +149,7 @@ export function createServer(options: ApiServerOptions): ApiServer {
     const health = createEndpoints([healthService], context);
     const byPath = new Map([...endpoints, ...health].map((endpoint) => [`/${endpoint.name}`, endpoint]));
     const dialogs = createReflection([...options.services, healthService].map(({ service }) => service));
-    return { endpoints: byPath, dialogs, open: new Set(health.map(({ name }) => `/${name}`)), authenticate };
+    return { endpoints: byPath, dialogs, open: new Set(health.map(({ name }) => `/${name}`)), authenticate, requestArrivalMs };
   }
 
   async function listen(): Promise<{ port: number; grpcPort?: number }> {
@@ -170,7 +168,7 @@ export function createServer(options: ApiServerOptions): ApiServer {
     for (const host of hosts.slice(1)) await listenBesides(host, port, onConnection);
     if (options.grpcPort === undefined || options.grpcPort === null) return { port };
     const grpcListener = createSocketServer({ noDelay: true, keepAlive: true }, (socket) => {
-      accept(socket, { http2: grpcOnly.accept, http1: (one) => writeRawError(one, 400, notHere) });
+      accept(socket, { http2: grpc.accept, http1: (one) => writeRawError(one, 400, notHere) });
     });
     listeners.push(grpcListener);
     return { port, grpcPort: await listenOn(grpcListener, hosts[0], options.grpcPort, { flag: '--grpc-port' }) };
@@ -192,8 +190,7 @@ export function createServer(options: ApiServerOptions): ApiServer {
     const closed = Promise.all(listeners.map(stopListening));
     for (const call of openStreams) call.cancel(stoppingError());
     for (const socket of undecided) socket.destroy();
-    onePort.drain();
-    grpcOnly.drain();
+    grpc.drain(graceMs);
     // A connection becomes idle when its last answer is out.
     const idle = setInterval(() => server.closeIdleConnections(), 20);
     const deadline = setTimeout(() => {

@@ -12,8 +12,8 @@ import http2 from 'node:http2';
 import { create, toBinary } from '@bufbuild/protobuf';
 import grpc from '@grpc/grpc-js';
 import { GetWorkflowRequestSchema, SubmitWorkflowRequestSchema } from '@workflow-orchestrator/proto';
-import { frame } from '../../coordinator/api/grpc-wire.ts';
 import { startFaces } from '../integration/support/faces.ts';
+import { grpcFrame } from '../integration/support/grpc-client.ts';
 
 const inFlight = 32;
 
@@ -117,13 +117,13 @@ function scenarios(port: number): Record<string, { perCall: number; call: () => 
     'Connect GetWorkflow, JSON': { perCall: 1, call: () => request('POST', get, json, '{"workflowId":"w1"}') },
     'Connect GetWorkflow, binary': { perCall: 1, call: () => request('POST', get, proto, getBytes) },
     'Connect SubmitWorkflow, binary': { perCall: 1, call: () => request('POST', submit, proto, submitBytes) },
-    'Connect GetWorkflow, by the library': {
+    'Connect GetWorkflow, by GET': {
       perCall: 1,
       call: () => request('GET', `${get}?connect=v1&encoding=json&message=${encodeURIComponent('{"workflowId":"w1"}')}`),
     },
     'gRPC GetWorkflow, grpc-js client': { perCall: 1, call: () => unary(get, getBytes) },
     'gRPC SubmitWorkflow, grpc-js client': { perCall: 1, call: () => unary(submit, submitBytes) },
-    'gRPC GetWorkflow, plain client': { perCall: 1, call: () => rawUnary(get, frame(getBytes)) },
+    'gRPC GetWorkflow, plain client': { perCall: 1, call: () => rawUnary(get, grpcFrame(getBytes)) },
     'SSE, a call of three items': { perCall: 1, call: () => request('GET', '/workflows/three/events') },
   };
 }

@@ -52,7 +52,6 @@ t.test('the same call through every face, on one port', async (t) => {
     'Connect binary': createConnectTransport({ baseUrl, httpVersion: '1.1', useBinaryFormat: true }),
     'Connect JSON': createConnectTransport({ baseUrl, httpVersion: '1.1' }),
     'Connect by GET': createConnectTransport({ baseUrl, httpVersion: '1.1', useHttpGet: true }),
-    'Connect on HTTP/2': createConnectTransport({ baseUrl, httpVersion: '2', nodeOptions: {} }),
     'gRPC-Web': createGrpcWebTransport({ baseUrl, httpVersion: '1.1' }),
     'gRPC of another library': createGrpcTransport({ baseUrl }),
   };
@@ -321,36 +320,27 @@ t.test('bytes that are no request', async (t) => {
   t.match(String(answer), /200 OK/, 'a request letter by letter');
 });
 
-t.test('HTTP/2 without gRPC', async (t) => {
+t.test('HTTP/2 by hand', async (t) => {
   const faces = await startFaces();
   t.teardown(faces.close);
   const session = http2.connect(faces.base);
   t.teardown(() => session.destroy());
-  const request = async (headers: http2.OutgoingHttpHeaders, body = '') => {
+  const request = async (headers: http2.OutgoingHttpHeaders) => {
     const stream = session.request(headers);
-    if (headers[':method'] === 'POST') stream.end(body);
+    stream.end();
     const [head] = await once(stream, 'response');
-    let text = '';
-    for await (const chunk of stream) text += chunk;
-    return { status: head[':status'], head, text };
+    stream.resume();
+    return head;
   };
-  t.match(await request({ ':path': '/workflows/w1' }), { status: 200, text: /"id":"w1"/ }, 'REST');
-  t.match(await request({ ':path': '/workflows/from-yaml', ':method': 'POST', 'content-type': 'text/yaml' }, 'bad'), {
-    status: 400,
-    text: /proces/,
-  });
-  t.match(
-    await request({ ':path': '/workflows/three/events?follow=false' }),
-    { status: 200, text: /id: 3\n[\s\S]*event: end/ },
-    'Server-Sent Events',
-  );
-  t.match(await request({ ':path': '/nope' }), { status: 404, text: /"code":"not_found"/ });
-  const grpcHead = { ':method': 'POST', 'content-type': 'application/grpc', te: 'trailers' };
-  const unknown = await request({ ...grpcHead, ':path': '/workflow.v1.WorkflowService/GetWorkflo' });
-  t.match(unknown.head, { 'grpc-status': '12', 'grpc-message': /did you mean \/workflow.v1.WorkflowService\/GetWorkflow/ });
-  const json = await request({ ...grpcHead, ':path': `/${getWorkflow}`, 'content-type': 'application/grpc+json' });
-  t.match(json, { status: 415, text: /cannot read the content type application\/grpc\+json/ });
-  t.match(session.remoteSettings, { maxConcurrentStreams: 100 });
+  t.match(await request({ ':path': '/workflows/w1' }), { ':status': 415 }, 'what is not gRPC is told that it is not');
+  const unknown = {
+    ':method': 'POST',
+    ':path': '/workflow.v1.WorkflowService/GetWorkflo',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  };
+  t.match(await request(unknown), { 'grpc-status': '12', 'grpc-message': /GetWorkflo/ });
+  t.match(session.remoteSettings, { maxConcurrentStreams: limits.http2Streams });
 });
 
 t.test('a port of its own for gRPC', async (t) => {
