@@ -267,6 +267,14 @@ t.test('output schemas', async (t) => {
     t.ok(format(name, good), `${name} ${good}`);
     t.notOk(format(name, bad), `${name} ${bad}`);
   }
+  const two = check(
+    '{ properties: { a: { pattern: ^a }, b: { pattern: ^b } }, patternProperties: { ^x: { type: string }, ^y: { type: integer } } }',
+  );
+  t.equal(two({ a: 'a', b: 'b', x: 'x', y: 1 }), null, 'patterns are not mixed up');
+  t.match(
+    two({ a: 'b', b: 'a', x: 1, y: 'y' }),
+    /output.a must match pattern.*output.b must match pattern.*output.x must be string.*output.y must be integer/,
+  );
   const doubling = Array.from(
     { length: 40 },
     (_, index) => `a${index}: { allOf: [{ $ref: "#/$defs/a${index + 1}" }, { $ref: "#/$defs/a${index + 1}" }] }`,

@@ -262,9 +262,25 @@ t.test('limits, exceeded by one', async (t) => {
   t.strictSame(named(patterns(limits.patternsLength / 1_000)), []);
   t.match(named(patterns(limits.patternsLength / 1_000 + 1)), [/patternsLength/]);
 
+  const parameters = (bytes: number): string => withJobs(job(0, `, parameters: { a: ${'x'.repeat(bytes - '{"a":""}'.length)} }`));
+  t.strictSame(named(parameters(limits.parametersBytes)), []);
+  exceeds(parameters(limits.parametersBytes + 1), 'parametersBytes');
+
   const name = (length: number): string => withJobs(job(0)).replace('name: w', `name: ${'w'.repeat(length)}`);
   t.strictSame(named(name(limits.nameLength)), []);
   t.match(named(name(limits.nameLength + 1)), [/^bad-name/]);
+});
+
+t.test('places in files from other systems', async (t) => {
+  const source = withKeys('outputs:', '  a: |', '    one', '    two ${{ nil }}', '  b: "${{ nix }}"');
+  t.match(
+    problemsOf(`\ufeff${source.replaceAll('\n', '\r\n')}`),
+    [
+      { line: 6, column: 15 },
+      { line: 7, column: 13 },
+    ],
+    'line breaks of Windows and a byte order mark',
+  );
 });
 
 t.test('the list of problems is bounded', async (t) => {

@@ -5,6 +5,7 @@
  * 1. Parameters and outputs are maps, or one expression that gives a map.
  * 2. The idempotency key is computed before there is a workflow: it reads inputs only.
  */
+import { limits } from '@workflow-orchestrator/proto/limits';
 import type { JobRead } from './ancestry.ts';
 import { compileCondition } from './expression/condition.ts';
 import { type ExpressionContext, isText } from './expression/expression.ts';
@@ -59,7 +60,12 @@ function compileMap(context: ExpressionContext, declared: readonly DeclaredInput
       'one expression and nothing else may give a map: ${{ ... }}',
     );
   }
-  return templateOf(part, declared, what);
+  const template = templateOf(part, declared, what);
+  if (template.kind === 'static' && template.payload.data.length > limits.parametersBytes) {
+    const message = `${what} have ${template.payload.data.length} bytes, more than parametersBytes (${limits.parametersBytes})`;
+    context.problems.add(node, 'limit', message, 'pass large data as inputs or by reference');
+  }
+  return template;
 }
 
 /** Longest idempotency key, as requests may bring one. */

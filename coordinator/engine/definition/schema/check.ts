@@ -280,7 +280,7 @@ export function follow(root: Node, pointer: readonly string[]): Node | undefined
 
 /** What one visit of a schema costs: its keywords, and the lists that they compare with. */
 function costOf(node: MapNode): Json {
-  let visit = node.entries.size;
+  let visit = 2 + 2 * node.entries.size;
   for (const key of ['required', 'enum', 'properties', 'dependentRequired', 'dependentSchemas']) {
     const value = node.entries.get(key)?.value;
     if (value?.kind === 'list') visit += value.items.length / 4;

@@ -95,7 +95,8 @@ function areUnique(wanted: boolean, items: readonly Json[]): boolean {
 function boundedRegExp(source: string): RegExp {
   const compiled = compilePattern(source);
   const test = (text: string): boolean => compiled.kind === 'ok' && compiled.pattern.test(text, current.budget);
-  return { test } as unknown as RegExp;
+  // The text is the key under which ajv keeps it.
+  return { test, toString: () => source } as unknown as RegExp;
 }
 
 /** Errors that only repeat others: "must match a schema in anyOf" is one, "if ... then" another. */
