@@ -7,7 +7,7 @@ export function headerOf(headers: IncomingHttpHeaders, name: string): string | n
   return value === undefined ? null : Array.isArray(value) ? value.join(', ') : value;
 }
 
-/** What every answer of the API says: it is data, no page, and nobody may put it into one. */
+/** What every answer of the API says: it is data, no page, and nobody may put it into one. One constant, since a hook for each header costs half a call. */
 export const apiHeaders: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",

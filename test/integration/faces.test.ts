@@ -4,10 +4,12 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
+import { getOption } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { DefinitionProblemsSchema, WorkflowService } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
+import { health, http } from '@workflow-orchestrator/proto/vendor';
 import t from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { badDefinition, startFaces, until } from './support/faces.ts';
@@ -77,6 +79,8 @@ t.test('the same call through every face, on one port', async (t) => {
       items,
       [1, 2, 3].map((seq) => ({ event: { seq: String(seq) } })),
     );
+    const method = client.registry.getService('workflow.v1.WorkflowService')?.method.getWorkflow;
+    t.equal(method && getOption(method, http).pattern.value, '/workflows/{workflow_id}', 'custom options come along');
     client.close();
   }
   const metrics = await faces.metrics.metrics();
@@ -221,11 +225,8 @@ t.test('the token', async (t) => {
   t.equal(faces.seen.requests.length, 2, 'nothing else reached a service');
 
   for (const path of ['/healthz', '/readyz']) t.equal((await ask(faces.base + path)).status, 200, `${path} is open`);
-  const health = createClient(
-    (await import('@workflow-orchestrator/proto/vendor')).health.Health,
-    createGrpcTransport({ baseUrl: faces.base }),
-  );
-  t.match(await health.check({}), { status: 1 }, 'so is the health service of gRPC');
+  const checks = createClient(health.Health, createGrpcTransport({ baseUrl: faces.base }));
+  t.match(await checks.check({}), { status: 1 }, 'so is the health service of gRPC');
 
   const refused = new WebSocket(`ws://${address}/workers`);
   const [, response] = await once(refused, 'unexpected-response');
@@ -271,7 +272,6 @@ t.test('pages of other origins', async (t) => {
 t.test('health and readiness', async (t) => {
   const faces = await startFaces();
   t.teardown(faces.close);
-  const { health } = await import('@workflow-orchestrator/proto/vendor');
   const client = createClient(health.Health, createGrpcTransport({ baseUrl: faces.base }));
   const watch = client.watch({ service: 'workflow.v1.WorkflowService' })[Symbol.asyncIterator]();
   t.match((await watch.next()).value, { status: 1 });

@@ -19,6 +19,7 @@ import { Registry } from 'prom-client';
 import t from 'tap';
 import { createAuthenticate } from '../../coordinator/api/auth.ts';
 import { Call } from '../../coordinator/api/call.ts';
+import { decodeBinary, messageDepth } from '../../coordinator/api/codec.ts';
 import { mount } from '../../coordinator/api/context.ts';
 import { parseRequestTimeout, unaryDeadlineMs } from '../../coordinator/api/deadline.ts';
 import { createEndpoints } from '../../coordinator/api/endpoint.ts';
@@ -231,6 +232,21 @@ t.test('rules of requests, with the depth of JSON in them', async (t) => {
   t.match(job(create(JobSchema, { output: value(limits.jsonDepth + 1) }))?.rawMessage, 'output: nests deeper');
   const inStruct = { kind: { case: 'structValue', value: { fields: { a: value(limits.jsonDepth) } } } } as object;
   t.match(job(create(JobSchema, { output: inStruct }))?.rawMessage, 'output: nests deeper');
+});
+
+t.test('depth of protobuf messages', async (t) => {
+  const lists = (levels: number): object => ({ kind: { case: 'listValue', value: { values: levels === 1 ? [] : [lists(levels - 1)] } } });
+  const bytesOf = (output: object) => Buffer.from(toBinary(JobSchema, create(JobSchema, { output })));
+  // The job is one level, each list two: the value, and the list in it.
+  const deepest = (messageDepth - 2) / 2;
+  const inner = (levels: number): object =>
+    levels === 0 ? { kind: { case: 'nullValue', value: 0 } } : { kind: { case: 'listValue', value: { values: [inner(levels - 1)] } } };
+  t.ok(decodeBinary(JobSchema, bytesOf(inner(deepest))), 'as deep as may be');
+  t.throws(
+    () => decodeBinary(JobSchema, bytesOf(lists(deepest + 1))),
+    { code: Code.InvalidArgument, message: /recursion depth of 160/ },
+    'one deeper',
+  );
 });
 
 t.test('a query gives every kind of field', async (t) => {
