@@ -79,8 +79,10 @@ function faultOf(node: Node, ancestors: readonly Node[], own: ReadonlySet<string
     const path = `${nameOf(n.object)}.${nameOf(n.property)}`;
     return path in BANNED_CALLS && !own.has(nameOf(n.object)) ? `${path} ${BANNED_CALLS[path]}` : null;
   }
-  const dateWithoutTime = (n.type === 'NewExpression' && (n.arguments as unknown[]).length === 0) || n.type === 'CallExpression';
-  if (dateWithoutTime && nameOf(n.type === 'NewExpression' ? n.callee : n.callee) === 'Date') return `Date() ${CLOCK}`;
+  if ((n.type === 'NewExpression' || n.type === 'CallExpression') && nameOf(n.callee) === 'Date') {
+    // `new Date(ms)` only gives a number another form.
+    return n.type === 'NewExpression' && (n.arguments as unknown[]).length > 0 ? null : `Date() ${CLOCK}`;
+  }
   if (n.type !== 'Identifier' || own.has(n.name as string) || !Object.hasOwn(BANNED_NAMES, n.name as string)) return null;
   const isKey =
     (parent?.type === 'Property' || parent?.type === 'PropertyDefinition' || parent?.type === 'MethodDefinition') &&
