@@ -176,6 +176,64 @@ t.test('any expression gets an answer', async (t) => {
   t.pass();
 });
 
+t.test('a schema that is accepted can be used', async (t) => {
+  const { schema } = fc.letrec((tie) => {
+    const child = tie('schema') as fc.Arbitrary<Json>;
+    const children = fc.array(child, { minLength: 1, maxLength: 2 });
+    const named = fc.dictionary(fc.constantFrom('a', 'b', 'constructor', '__proto__', '/~'), child, { maxKeys: 2 });
+    const count = fc.constantFrom<Json>(0, 1, 2, -1, 'x');
+    const keywords: Readonly<Record<string, fc.Arbitrary<Json>>> = {
+      type: fc.oneof(fc.constantFrom<Json>('string', 'integer', 'object', 'array', 'null', 'x'), fc.constant<Json>(['string', 'array'])),
+      enum: fc.array(fc.jsonValue({ maxDepth: 1 }) as fc.Arbitrary<Json>, { maxLength: 3 }),
+      const: fc.jsonValue({ maxDepth: 1 }) as fc.Arbitrary<Json>,
+      $ref: fc.constantFrom<Json>('#', '#/$defs/a', '#/properties/a', '#/items', '#/nowhere', '#/$defs/~1~0'),
+      format: fc.constantFrom<Json>('date', 'ipv6', 'nothing'),
+      pattern: fc.constantFrom<Json>('^a', '[', 'b$', '(?i)x'),
+      required: fc.constantFrom<Json>(['a'], ['a', 'a'], ['constructor'], true),
+      dependentRequired: fc.constantFrom<Json>({ a: ['b'] }, { a: 1 }),
+      multipleOf: fc.constantFrom<Json>(1, 0.1, 0),
+      ...Object.fromEntries(['$defs', 'properties', 'dependentSchemas'].map((name) => [name, named])),
+      patternProperties: fc.dictionary(fc.constantFrom('^a', 'b', '['), child, { maxKeys: 2 }),
+      ...Object.fromEntries(['allOf', 'anyOf', 'oneOf', 'prefixItems'].map((name) => [name, children])),
+      ...Object.fromEntries(
+        [
+          'not',
+          'if',
+          'then',
+          'else',
+          'items',
+          'contains',
+          'additionalProperties',
+          'propertyNames',
+          'unevaluatedItems',
+          'unevaluatedProperties',
+        ].map((name) => [name, child]),
+      ),
+      ...Object.fromEntries(
+        ['minimum', 'maxLength', 'minItems', 'maxContains', 'minContains', 'maxProperties'].map((name) => [name, count]),
+      ),
+      uniqueItems: fc.boolean(),
+      title: fc.constant<Json>('t'),
+      'x-own': fc.constant<Json>(1),
+    };
+    const entry = fc.constantFrom(...Object.keys(keywords)).chain((name) => fc.tuple(fc.constant(name), keywords[name]));
+    const map = fc.array(entry, { maxLength: 4 }).map((entries) => Object.fromEntries(entries) as Json);
+    return { schema: fc.oneof({ maxDepth: 4 }, fc.boolean(), map) };
+  });
+  let used = 0;
+  const property = fc.property(schema as fc.Arbitrary<Json>, fc.jsonValue({ maxDepth: 3 }), (written, output) => {
+    const source = JSON.stringify({ workflow: { name: 'w', jobs: [{ id: 'a', type: 't', outputs_schema: written }] } });
+    checkAnswer(source);
+    const compiled = compile(source);
+    if (compiled.kind === 'bad') return;
+    used++;
+    const message = compiled.graph.jobs[0].checkOutput!(output as Json);
+    if (message?.includes('cannot be checked')) throw new Error(message);
+  });
+  fc.assert(property, { numRuns: 400 });
+  t.ok(used > 20, `${used} schemas were accepted`);
+});
+
 /** The same value with the keys of every map in another order. */
 function reversed(value: Json): Json {
   if (typeof value !== 'object' || value === null) return value;

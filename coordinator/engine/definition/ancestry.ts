@@ -1,5 +1,5 @@
 /**
- * Which jobs an expression may read: those that have ended for certain when it is evaluated.
+ * Which jobs an expression may read: those that come before it.
  *
  * Invariants
  * 1. A job reads its ancestors along edges of either kind; a finaliser reads every job that is no finaliser; workflow outputs read all.

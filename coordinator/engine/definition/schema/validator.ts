@@ -60,7 +60,6 @@ function makeAjv(): Ajv2020 {
     // The schema was checked, with better messages and positions.
     meta: false,
     validateSchema: false,
-    addUsedSchema: false,
     logger: false,
     formats,
     code: { regExp: Object.assign((source: string) => boundedRegExp(source), { code: 'boundedRegExp' }) },
