@@ -6,13 +6,14 @@ import { Job_Status, Workflow_Status } from '@workflow-orchestrator/proto';
 import t, { type Test } from 'tap';
 import { eventually, startCoordinator, testWorkers } from './support/system.ts';
 
-const sleeper = (ms: number) => `workflow: { name: sleeper, jobs: [{ id: nap, type: sleep, parameters: { ms: ${ms} } }] }`;
+const sleeper = (ms: number, thenMs = ms) =>
+  `workflow: { name: sleeper, jobs: [{ id: nap, type: sleep, parameters: { ms: ${ms}, thenMs: ${thenMs} } }] }`;
 
 t.test('kill -9 of a worker that runs a job: the job runs again elsewhere', async (t) => {
   const { client, url } = await startCoordinator(t);
   const workers = testWorkers(t, t.testdir());
   const first = await workers.start(url, 'w1');
-  const { id } = await client.submitAndStartWorkflow({ yaml: sleeper(1_000) });
+  const { id } = await client.submitAndStartWorkflow({ yaml: sleeper(60_000, 10) });
   await eventually('the job starts', () => workers.lines().some(({ what }) => what === 'start'));
   await workers.start(url, 'w2');
   first.child.kill('SIGKILL');
@@ -47,7 +48,7 @@ t.test('SIGTERM of a worker loses and repeats nothing', async (t) => {
   const { client, url } = await startCoordinator(t);
   const workers = testWorkers(t, t.testdir());
   const first = await workers.start(url, 'w1');
-  const started = await Promise.all(Array.from({ length: 8 }, () => client.submitAndStartWorkflow({ yaml: sleeper(1_000) })));
+  const started = await Promise.all(Array.from({ length: 8 }, () => client.submitAndStartWorkflow({ yaml: sleeper(3_000) })));
   await eventually('all jobs run', () => workers.lines().length === 8);
   await workers.start(url, 'w2');
   first.child.kill('SIGTERM');
@@ -113,13 +114,16 @@ t.test('a worker that is back too late is told STALE, and the other attempt coun
   const link = await proxy(t, port);
   const workers = testWorkers(t, t.testdir());
   await workers.start(link.url, 'w1');
-  const { id } = await client.submitAndStartWorkflow({ yaml: sleeper(1_500) });
+  const { id } = await client.submitAndStartWorkflow({ yaml: sleeper(1_500, 4_000) });
   await eventually('the job starts', () => workers.lines().length === 1);
   link.cut();
   await workers.start(url, 'w2');
   await eventually(
     'the lease is revoked and the job is offered again',
     async () => (await client.job(id, 'nap')).status === Job_Status.RUNNING && (await client.job(id, 'nap')).workerId === 'w2',
+  );
+  await eventually('the first attempt has ended and its result waits', () =>
+    workers.lines().some(({ what, worker }) => what === 'end' && worker === 'w1'),
   );
   link.heal();
   const workflow = await client.waitFor(id, { timeoutMs: 20_000 });
