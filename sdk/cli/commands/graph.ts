@@ -9,7 +9,7 @@ import { CommandError, type ExitCode, exit } from '../exit.ts';
 import { dotGraph, mermaidGraph } from '../graph/drawing.ts';
 import { type GraphModel, modelOfDefinition, modelOfGraph } from '../graph/model.ts';
 import { asciiGraph } from '../graph/tree.ts';
-import { casesOf, runsFor } from '../plan/cases.ts';
+import { CaseFinder } from '../plan/cases.ts';
 import { type PlannedOutcome, plannedOutcomes } from '../plan/derive.ts';
 import { casesJson, casesText, endJson, endText } from '../plan/print.ts';
 import { Planner } from '../plan/scenario.ts';
@@ -118,8 +118,8 @@ async function planFile(shell: Shell, options: PlanOptions, file: string): Promi
     return exit.ok;
   }
   const jobs = options.job.length > 0 ? options.job.map((id) => indexOf('--job', id)) : graph.jobs.map((job) => job.index);
-  const runs = runsFor(graph.jobs.length, jobs.length);
-  const cases = jobs.map((job) => casesOf(planner, job, runs));
+  const finder = new CaseFinder(planner);
+  const cases = jobs.map((job) => finder.casesOf(job));
   if (options.json) shell.printJson(casesJson(graph, cases));
   else for (const line of casesText(graph, cases)) shell.line(line);
   return exit.ok;

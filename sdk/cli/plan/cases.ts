@@ -4,22 +4,26 @@
  * Invariants
  * 1. Only outcomes that can happen are told apart: a job that is skipped itself has none. The cases of a job exclude each other and cover everything.
  * 2. An ancestor whose outcome makes no difference in a case is not part of it.
- * 3. At most `maxRuns` scenarios are tried for a job. Where that is not enough, the answer says so, and holds the case that everything
- *    SUCCEEDED and each case in which one ancestor alone ends otherwise.
+ * 3. Work is bounded: at most `maxScenarios` are looked at for a job, and `maxSteps` ends of jobs are worked out for a whole plan. Where that is
+ *    not enough, the answer says so, and holds the case that everything SUCCEEDED and cases in which one ancestor alone ends otherwise.
  */
 import type { Graph } from '@workflow-orchestrator/engine/definition';
 import type { PlannedOutcome } from './derive.ts';
 import type { PlannedEnd, PlannedJob, Planner } from './scenario.ts';
 
-/** Scenarios that are tried for one job. */
-export const maxRuns = 2_000;
-/** Ends of jobs that are worked out for a whole plan: bounds its time to seconds, whatever the graph. */
-export const maxSteps = 3_000_000;
+/** Scenarios that are looked at for one job. */
+export const maxScenarios = 2_000;
+/** Ends of jobs that are worked out for one plan: some seconds, whatever the graph. */
+export const maxSteps = 500_000;
 
-/** How many scenarios each of `planned` jobs may take in a graph of `jobs`. */
-export function runsFor(jobs: number, planned: number): number {
-  return Math.max(2, Math.min(maxRuns, Math.floor(maxSteps / jobs / Math.max(1, planned))));
+/** What one scenario costs. Each decision copies the list of jobs, which from some hundreds of jobs on is what takes the time. */
+function stepsOf(graph: Graph): number {
+  return graph.jobs.length * (1 + graph.jobs.length / 500);
 }
+/** Jobs that are looked at while the scenarios of one plan are compared. */
+const maxLooks = 10_000_000;
+/** Ancestors that are listed for a job with too many combinations. */
+const maxDeviations = 200;
 
 /** Ancestors and how they end, by index; those that are not named make no difference. */
 export type Condition = ReadonlyMap<number, PlannedOutcome>;
@@ -53,70 +57,100 @@ type Tree =
       readonly key: string;
     };
 
-/** Works out the cases of one job. */
-export function casesOf(planner: Planner, job: number, runs: number = maxRuns): JobCases {
-  const { graph } = planner;
-  const ancestors = ancestorsOf(graph, job);
-  const explorer = new Explorer(planner, job, ancestors, runs);
-  const tree = explorer.explore(new Map());
-  if (tree === null) return { job, groups: group(singleDeviations(planner, job, ancestors, runs)), complete: false };
-  const cases: { verdict: Verdict; when: Condition }[] = [];
-  collect(tree, new Map(), cases);
-  return { job, groups: group(cases), complete: true };
-}
-
-/** Every job whose end can matter for `job`, sources first. A finaliser waits for all that are none. */
-export function ancestorsOf(graph: Graph, job: number): number[] {
-  if (graph.jobs[job].finaliser) return graph.order.filter((index) => !graph.jobs[index].finaliser);
-  const found = new Set<number>();
-  const queue = [job];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    for (const edge of graph.jobs[next].inEdges) {
-      if (found.has(edge.source)) continue;
-      found.add(edge.source);
-      queue.push(edge.source);
-    }
-  }
-  return graph.order.filter((index) => found.has(index));
-}
-
-/** The outcomes that an ancestor can have when it is reached. */
-function outcomesOf(graph: Graph, index: number): PlannedOutcome[] {
-  return graph.jobs[index].condition === null ? ['SUCCEEDED', 'FAILED'] : ['SUCCEEDED', 'FAILED', 'IF_FALSE'];
-}
-
-/** Builds the decision tree depth first, over ancestors that are reached only. */
-class Explorer {
+/** Works out cases for one graph. Scenarios are shared between its jobs: most differ in one outcome from "everything SUCCEEDED". */
+export class CaseFinder {
   readonly #planner: Planner;
-  readonly #job: number;
-  readonly #ancestors: readonly number[];
-  #runsLeft: number;
+  readonly #ends = new Map<string, PlannedEnd>();
+  #stepsLeft: number;
+  #looksLeft = maxLooks;
 
-  constructor(planner: Planner, job: number, ancestors: readonly number[], runs: number) {
+  constructor(planner: Planner, steps: number = maxSteps) {
     this.#planner = planner;
-    this.#job = job;
-    this.#ancestors = ancestors;
-    this.#runsLeft = runs;
+    this.#stepsLeft = steps;
   }
 
-  /** The tree below what is known; null when there are too many scenarios. Depth is bounded by the scenarios that are left. */
-  explore(known: Map<number, PlannedOutcome>): Tree | null {
-    // A tree over n ancestors has at least n + 1 leaves: no need to begin one that cannot be finished.
-    if (this.#runsLeft <= 0 || (known.size === 0 && this.#ancestors.length >= this.#runsLeft)) return null;
-    this.#runsLeft -= 1;
-    const end = this.#planner.run((index) => known.get(index) ?? 'SUCCEEDED');
-    const open = this.#ancestors.find((index) => !known.has(index) && wasReached(end.jobs[index]));
-    if (open === undefined) return leaf(verdictOf(end, this.#job));
+  /** The cases of one job. */
+  casesOf(job: number): JobCases {
+    const { graph } = this.#planner;
+    // Once this plan has looked at enough, not even all ancestors of a job are gathered.
+    const ancestors = this.#looksLeft > 0 ? ancestorsOf(graph, job) : null;
+    this.#looksLeft -= ancestors?.length ?? 0;
+    const tree = ancestors === null ? null : this.#explore(job, ancestors, new Map(), { left: maxScenarios });
+    if (tree === null) return { job, groups: group(this.#singleDeviations(job)), complete: false };
+    const cases: { verdict: Verdict; when: Condition }[] = [];
+    collect(tree, new Map(), cases);
+    return { job, groups: group(cases), complete: true };
+  }
+
+  /** The tree below what is known, depth first, over ancestors that are reached only; null when there are too many scenarios. */
+  #explore(job: number, ancestors: readonly number[], known: Map<number, PlannedOutcome>, budget: { left: number }): Tree | null {
+    // A tree over n ancestors has at least n + 1 leaves where each can make a difference: no need to begin what cannot be finished.
+    if (budget.left <= 0 || this.#looksLeft <= 0 || (known.size === 0 && ancestors.length >= budget.left)) return null;
+    budget.left -= 1;
+    this.#looksLeft -= ancestors.length;
+    const end = this.#end(known);
+    if (end === null) return null;
+    const open = ancestors.find((index) => !known.has(index) && wasReached(end.jobs[index]));
+    if (open === undefined) return leaf(verdictOf(end, job));
     const children: { outcome: PlannedOutcome; tree: Tree }[] = [];
     for (const outcome of outcomesOf(this.#planner.graph, open)) {
       known.set(open, outcome);
-      const tree = this.explore(known);
+      const tree = this.#explore(job, ancestors, known, budget);
       known.delete(open);
       if (tree === null) return null;
       children.push({ outcome, tree });
     }
     return branch(open, children);
   }
+
+  /** The end when `known` is so and everything else SUCCEEDED; null when this plan has done enough. */
+  #end(known: Condition): PlannedEnd | null {
+    const deviations = [...known].filter(([, outcome]) => outcome !== 'SUCCEEDED').sort(([left], [right]) => left - right);
+    const key = deviations.map(([index, outcome]) => `${index}${outcome[0]}`).join(' ');
+    const seen = this.#ends.get(key);
+    if (seen !== undefined) return seen;
+    const { graph } = this.#planner;
+    // "Everything SUCCEEDED" is always worked out: it is the least that can be said.
+    if (this.#stepsLeft <= 0 && deviations.length > 0) return null;
+    this.#stepsLeft -= stepsOf(graph);
+    const end = this.#planner.run((index) => known.get(index) ?? 'SUCCEEDED');
+    this.#ends.set(key, end);
+    return end;
+  }
+
+  /** Everything SUCCEEDED, and each ancestor alone otherwise; of many ancestors the nearest ones. */
+  #singleDeviations(job: number): { verdict: Verdict; when: Condition }[] {
+    const cases: { verdict: Verdict; when: Condition }[] = [];
+    const add = (when: Condition) => {
+      const end = this.#end(when);
+      if (end !== null) cases.push({ verdict: verdictOf(end, job), when });
+    };
+    add(new Map());
+    for (const ancestor of ancestorsOf(this.#planner.graph, job, maxDeviations)) {
+      for (const outcome of outcomesOf(this.#planner.graph, ancestor).slice(1)) add(new Map([[ancestor, outcome]]));
+    }
+    return cases;
+  }
+}
+
+/** Every job whose end can matter for `job`, sources first; with `most`, the nearest of them. A finaliser waits for all that are none. */
+export function ancestorsOf(graph: Graph, job: number, most = Number.POSITIVE_INFINITY): number[] {
+  if (graph.jobs[job].finaliser) return graph.order.filter((index) => !graph.jobs[index].finaliser).slice(-most);
+  const found = new Set<number>();
+  const queue = [job];
+  for (let at = 0; at < queue.length && found.size < most; at += 1) {
+    for (const edge of graph.jobs[queue[at]].inEdges) {
+      if (found.has(edge.source)) continue;
+      found.add(edge.source);
+      queue.push(edge.source);
+    }
+  }
+  return most === Number.POSITIVE_INFINITY ? graph.order.filter((index) => found.has(index)) : [...found].slice(0, most);
+}
+
+/** The outcomes that an ancestor can have when it is reached. */
+function outcomesOf(graph: Graph, index: number): PlannedOutcome[] {
+  return graph.jobs[index].condition === null ? ['SUCCEEDED', 'FAILED'] : ['SUCCEEDED', 'FAILED', 'IF_FALSE'];
 }
 
 /** Whether the job's own outcome came into play: it ran, or its condition was asked. */
@@ -145,32 +179,6 @@ function collect(tree: Tree, path: Map<number, PlannedOutcome>, into: { verdict:
     collect(child, path, into);
     path.delete(tree.job);
   }
-}
-
-/** Everything SUCCEEDED, and each ancestor alone otherwise; of many ancestors the first ones. */
-function singleDeviations(
-  planner: Planner,
-  job: number,
-  ancestors: readonly number[],
-  runs: number,
-): { verdict: Verdict; when: Condition }[] {
-  const cases = [
-    {
-      verdict: verdictOf(
-        planner.run(() => 'SUCCEEDED'),
-        job,
-      ),
-      when: new Map<number, PlannedOutcome>() as Condition,
-    },
-  ];
-  for (const ancestor of ancestors) {
-    for (const outcome of outcomesOf(planner.graph, ancestor).slice(1)) {
-      if (cases.length >= Math.min(runs, 200)) return cases;
-      const end = planner.run((index) => (index === ancestor ? outcome : 'SUCCEEDED'));
-      if (wasReached(end.jobs[ancestor])) cases.push({ verdict: verdictOf(end, job), when: new Map([[ancestor, outcome]]) });
-    }
-  }
-  return cases;
 }
 
 function verdictOf(end: PlannedEnd, index: number): Verdict {

@@ -8,19 +8,25 @@ import type { Terminal } from '../terminal.ts';
 import type { Condition, JobCases, Verdict } from './cases.ts';
 import type { PlannedEnd } from './scenario.ts';
 
-/** Conditions that are printed for one verdict of one job. */
+/** Conditions that are printed for one job that runs, and for each reason to skip it. */
 export const maxPrinted = 12;
 
-/** One paragraph for each job. */
+/** One paragraph for each job. Skips are put together by their reason; who caused one stands at its line. */
 export function casesText(graph: Graph, all: readonly JobCases[]): string[] {
   return all.flatMap(({ job, groups, complete }) => {
     const { id, condition } = graph.jobs[job];
-    const lines = groups.flatMap(({ verdict, when }) => {
-      const shown = when.slice(0, maxPrinted).map((each) => `      ${conditionText(graph, each, complete)}`);
-      const rest = when.length > maxPrinted ? [`      and ${when.length - maxPrinted} more`] : [];
-      const always = groups.length === 1 && when.length === 1 && when[0].size === 0;
-      const title = `  ${verdictText(graph, verdict)}`;
-      return always ? [`${title} always`] : [`${title} when`, ...shown, ...rest];
+    const byTitle = new Map<string, string[]>();
+    for (const { verdict, when } of groups) {
+      const title = verdict.kind === 'runs' ? 'runs' : `is skipped (${verdict.reason})`;
+      const lines = byTitle.get(title) ?? [];
+      for (const each of when) lines.push(conditionText(graph, each, complete) + causesText(graph, verdict));
+      byTitle.set(title, lines);
+    }
+    const always = byTitle.size === 1 && groups.length === 1 && groups[0].when.length === 1 && groups[0].when[0].size === 0;
+    const lines = [...byTitle].flatMap(([title, conditions]) => {
+      if (always) return [`  ${title} always`];
+      const rest = conditions.length > maxPrinted ? [`      and ${conditions.length - maxPrinted} more; --json lists all`] : [];
+      return [`  ${title} when`, ...conditions.slice(0, maxPrinted).map((text) => `      ${text}`), ...rest];
     });
     const own = condition === null ? [] : [`  its own condition must hold too: ${condition.source}`];
     const note = complete ? [] : ['  (too many combinations: every ancestor SUCCEEDED except as listed)'];
@@ -28,10 +34,10 @@ export function casesText(graph: Graph, all: readonly JobCases[]): string[] {
   });
 }
 
-function verdictText(graph: Graph, verdict: Verdict): string {
-  if (verdict.kind === 'runs') return 'runs';
-  const causes = verdict.causes.length === 0 ? '' : ` because of ${verdict.causes.map((index) => graph.jobs[index].id).join(', ')}`;
-  return `is skipped (${verdict.reason}${causes})`;
+/** Who caused a skip, where the condition does not say it by itself. */
+function causesText(graph: Graph, verdict: Verdict): string {
+  if (verdict.kind === 'runs' || verdict.causes.length === 0) return '';
+  return ` (because of ${verdict.causes.map((index) => graph.jobs[index].id).join(', ')})`;
 }
 
 function conditionText(graph: Graph, when: Condition, complete: boolean): string {
