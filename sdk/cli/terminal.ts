@@ -37,7 +37,8 @@ export function processTerminal(interrupted: AbortSignal, forced: AbortSignal): 
     write: (text) => void stdout.write(text),
     complain: (text) => void stderr.write(text),
     readInput: () => text(stdin),
-    interactive: stdout.isTTY === true && env.TERM !== 'dumb',
+    // A terminal that does not say how wide it is cannot be drawn on.
+    interactive: stdout.isTTY === true && stdout.columns > 0 && env.TERM !== 'dumb',
     color: wantsColor(env, stdout.isTTY === true),
     unicode: process.platform === 'win32' ? Boolean(env.WT_SESSION) : /utf-?8/i.test(env.LC_ALL || env.LC_CTYPE || env.LANG || ''),
     size: () => ({ columns: stdout.columns || 80, rows: stdout.rows || 24 }),

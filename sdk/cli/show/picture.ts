@@ -59,7 +59,9 @@ function jobLine(canvas: Canvas, job: JobProgress | undefined, name: string, col
   const time = job.startMs === 0 ? '' : durationText((job.endMs || nowMs) - job.startMs);
   const bar = job.fraction === null ? '' : progressBar(canvas, job.fraction);
   const attempt = job.attempt > 1 ? `attempt ${job.attempt}` : '';
-  const start = [`${sign} ${name}`, statusText(canvas, job.status).padEnd(9), time, bar, attempt].filter((part) => part !== '').join(' ');
+  const start = [`${sign} ${name}`, statusText(canvas, job.status) + ' '.repeat(Math.max(0, 9 - job.status.length)), time, bar, attempt]
+    .filter((part) => part !== '')
+    .join(' ');
   const left = columns - width(start) - 2;
   const remark = job.remark === '' || left < 8 ? '' : ` ${paint(canvas, 'dim', cut(clean(job.remark), left))}`;
   return start.trimEnd() + remark;
