@@ -26,7 +26,8 @@ export interface SocketEvents {
   unreadable(problem: string): void;
   /** What waited to go out has gone. */
   drained(): void;
-  closed(reason: string): void;
+  /** `retryAfterMs`: how long the coordinator asked to wait, 0 when it did not. */
+  closed(reason: string, retryAfterMs: number): void;
 }
 
 const decodeOptions = { readUnknownFields: false } as const;
@@ -34,6 +35,8 @@ const decodeOptions = { readUnknownFields: false } as const;
 const closeReasonBytes = 123;
 /** How long the other end may take to close. */
 const closeHandshakeMs = 1_000;
+/** A longer wait that is asked for is not kept: the worker's own pauses are. */
+const mostRetryAfterS = 60;
 /** Of the body of a refusal, this much is read. */
 const refusalBytes = 4_096;
 
@@ -63,7 +66,9 @@ export class Socket {
     webSocket.on('unexpected-response', (request, response) => {
       readRefusal(response, (message) => {
         request.destroy();
-        this.#end(`refused with HTTP ${response.statusCode}${message === '' ? '' : `: ${message}`}`);
+        const retryAfterS = Number(response.headers['retry-after'] ?? 0);
+        const retryAfterMs = retryAfterS > 0 && retryAfterS <= mostRetryAfterS ? retryAfterS * 1_000 : 0;
+        this.#end(`refused with HTTP ${response.statusCode}${message === '' ? '' : `: ${message}`}`, retryAfterMs);
       });
     });
     webSocket.on('error', (error) => this.#end(errorText(error)));
@@ -112,11 +117,11 @@ export class Socket {
     if (!this.#isOver) event();
   }
 
-  #end(reason: string): void {
+  #end(reason: string, retryAfterMs = 0): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#webSocket.terminate();
-    this.#events.closed(reason);
+    this.#events.closed(reason, retryAfterMs);
   }
 }
 

@@ -138,9 +138,9 @@ export class WorkerStream {
       frame: (frame: CoordinatorFrame) => this.#perform(receive(session, link, frame, now())),
       unreadable: (problem) => this.#perform(receiveUnreadable(session, link, problem, now())),
       drained: () => this.#wake(),
-      closed: (reason) => {
+      closed: (reason, retryAfterMs) => {
         this.#sockets.delete(link);
-        this.#perform(closed(session, link, reason, now()));
+        this.#perform(closed(session, link, reason, retryAfterMs, now()));
       },
     });
     this.#sockets.set(link, socket);

@@ -15,6 +15,10 @@ import {
 } from '@workflow-orchestrator/proto';
 import type { StreamLimits } from './session/limits.ts';
 
+/** Numbers of the bodies in `WorkerFrame`. */
+const firstBody = 3;
+const lastBody = 10;
+
 /** A frame, or what is wrong with its bytes. */
 export type Decoded = { readonly kind: 'frame'; readonly frame: WorkerFrame } | { readonly kind: 'bad'; readonly message: string };
 
@@ -91,7 +95,9 @@ function countBodyFields(bytes: Uint8Array, most: number): number | 'malformed' 
   while (cursor.at < bytes.length) {
     const tag = varint(cursor);
     if (cursor.at < 0) return 'malformed';
-    if ((tag & 7) !== 2) {
+    const field = tag >>> 3;
+    // Only the bodies that are known are messages; what is behind other numbers is skipped, as the decoder does.
+    if ((tag & 7) !== 2 || field < firstBody || field > lastBody) {
       if (!skip(cursor, tag & 7, bytes.length)) return 'malformed';
       continue;
     }

@@ -61,13 +61,13 @@ export class ModelShard implements WorkerInbox {
   /** Verdicts by token. */
   readonly verdicts = new Map<string, ResultAck_Verdict[]>();
   faults: ShardFaults;
-  readonly #timeline: Timeline;
+  readonly #timeline: Pick<Timeline, 'after'>;
   readonly #random: Random;
   readonly #seats = new Map<string, Seat>();
   readonly #sessionsSeen = new Set<string>();
   #tokens = 0;
 
-  constructor(count: number, timeline: Timeline, random: Random, faults: ShardFaults) {
+  constructor(count: number, timeline: Pick<Timeline, 'after'>, random: Random, faults: ShardFaults) {
     this.faults = faults;
     this.#timeline = timeline;
     this.#random = random;
@@ -90,6 +90,16 @@ export class ModelShard implements WorkerInbox {
   /** The job whose lease has this token. */
   holder(token: string): ModelJob | undefined {
     return this.jobs.find((job) => job.token === token);
+  }
+
+  /** What an attached worker is told by. */
+  outboxOf(workerId: string): WorkerOutbox | undefined {
+    return this.#seats.get(workerId)?.outbox;
+  }
+
+  /** Room that an attached worker has. */
+  roomOf(workerId: string): number {
+    return this.#seats.get(workerId)?.available ?? 0;
   }
 
   attach(worker: AttachedWorker, outbox: WorkerOutbox): void {

@@ -288,7 +288,7 @@ export class StreamWorld {
       if (!process.wires.has(link) || !process.isAlive) return;
       if (this.#random.chance(this.faults.refuse)) {
         process.wires.delete(link);
-        this.#do(process, machine.closed(process.session, link, 'refused with HTTP 503', this.timeline.now));
+        this.#do(process, machine.closed(process.session, link, 'refused with HTTP 503', 1_000, this.timeline.now));
         return;
       }
       this.#connecting = link;
@@ -368,7 +368,7 @@ export class StreamWorld {
   #closedDown(wire: Wire, reason: string): void {
     const { process, link } = wire;
     if (!process.isAlive || !process.wires.delete(link)) return;
-    this.#do(process, machine.closed(process.session, link, reason, this.timeline.now));
+    this.#do(process, machine.closed(process.session, link, reason, 0, this.timeline.now));
   }
 
   /** The worker closes: what it sent before arrives before. */

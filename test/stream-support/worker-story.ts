@@ -69,7 +69,7 @@ export class WorkerStory {
   }
 
   close(link = this.#link): string[] {
-    return this.do(() => machine.closed(this.session, link, 'closed with 1006', this.now));
+    return this.do(() => machine.closed(this.session, link, 'closed with 1006', 0, this.now));
   }
 
   /** The next frame of the coordinator on the newest connection. */

@@ -3,6 +3,7 @@
  */
 import t from 'tap';
 import { reconnectDelayMs } from '../../worker/session/backoff.ts';
+import { closed } from '../../worker/session/session.ts';
 import { workerLimits } from '../../worker/session/worker-limits.ts';
 import { assignment, coordinatorFrame } from '../stream-support/frames.ts';
 import { outcomes, WorkerStory } from '../stream-support/worker-story.ts';
@@ -201,13 +202,35 @@ t.test('greeting: no connection, no Welcome, a refusal: the next address, after 
 t.test('the pause grows from 100 ms to 5 s, half of it by chance (R54)', async (t) => {
   const limits = workerLimits();
   t.same(
-    [0, 1, 2, 5, 6, 1_000].map((failures) => reconnectDelayMs(failures, 0, limits)),
+    [0, 1, 2, 5, 6, 1_000].map((failures) => reconnectDelayMs(failures, 0, false, limits)),
     [50, 100, 200, 1_600, 2_500, 2_500],
   );
   t.same(
-    [0, 1, 2, 5, 6, 1_000].map((failures) => reconnectDelayMs(failures, 1, limits)),
+    [0, 1, 2, 5, 6, 1_000].map((failures) => reconnectDelayMs(failures, 1, false, limits)),
     [100, 200, 400, 3_200, 5_000, 5_000],
   );
+});
+
+t.test('while leases may hold the pauses stay short; a coordinator that asks to wait is obeyed (R33, R54)', async (t) => {
+  const story = new WorkerStory().ready();
+  story.receive(give('a'));
+  story.close();
+  const brokenAt = story.now;
+  let tries = 0;
+  while (story.now - brokenAt < 2_000) {
+    for (const line of story.advance(10)) {
+      if (!line.startsWith('connect')) continue;
+      tries += 1;
+      story.close();
+    }
+  }
+  t.ok(tries >= 10, `${tries} tries in the grace`);
+  story.advance(10_000);
+  const asked = new WorkerStory();
+  asked.start();
+  asked.do(() => closed(asked.session, 1, 'refused with HTTP 503', 1_000, asked.now));
+  t.same(asked.advance(999), []);
+  t.same(asked.advance(1), ['connect 2 ws://one/workers']);
 });
 
 t.test('numbers: doubles, gaps, unreadable frames, unknown bodies (R5, R7, R8)', async (t) => {

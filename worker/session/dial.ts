@@ -19,9 +19,19 @@ export function dial(session: WorkerSession, previous: Ready | null, at: number,
   outputs.push({ kind: 'connect', link: wire.link, url });
 }
 
-/** A try failed, or a connection broke: the next one comes after a pause, at the next address. */
-export function dialLater(session: WorkerSession, previous: Ready | null, at: number, outputs: WorkerOutput[], what: string): void {
-  const delayMs = reconnectDelayMs(session.failures, session.random(), session.limits);
+/** A try failed, or a connection broke: the next one comes after a pause, at the next address. `retryAfterMs`: the coordinator asks for at least this pause. */
+export function dialLater(
+  session: WorkerSession,
+  previous: Ready | null,
+  what: string,
+  retryAfterMs: number,
+  at: number,
+  outputs: WorkerOutput[],
+): void {
+  const { running, ended, brokenAt, limits } = session;
+  const isUrgent = running.size + ended.size > 0 && at - brokenAt < limits.reconnectGraceMs;
+  const random = session.random();
+  const delayMs = Math.max(reconnectDelayMs(session.failures, random, isUrgent, limits), Math.round(retryAfterMs * (1 + random)));
   session.urlIndex += 1;
   session.phase = { kind: 'waiting', until: at + delayMs, previous };
   // What is new, and of the same again the first, second, fourth, eighth ...: enough to see, not enough to fill a disk.
@@ -42,7 +52,7 @@ export function giveUpDial(session: WorkerSession, code: number, what: string, a
   const { phase } = session;
   if (phase.kind !== 'connecting' && phase.kind !== 'greeting') return;
   outputs.push({ kind: 'close', link: phase.wire.link, code, reason: what });
-  dialLater(session, phase.previous, at, outputs, `${phase.wire.url}: ${what}`);
+  dialLater(session, phase.previous, `${phase.wire.url}: ${what}`, 0, at, outputs);
 }
 
 /** The connection in use is given up. */
@@ -56,7 +66,8 @@ export function readyGone(session: WorkerSession, ready: Ready, what: string, at
   outputs.push({ kind: 'disconnected', url: ready.wire.url, reason: what });
   const { phase } = session;
   if (phase.kind === 'ready') {
-    dialLater(session, null, at, outputs, `${ready.wire.url}: ${what}`);
+    session.brokenAt = at;
+    dialLater(session, null, `${ready.wire.url}: ${what}`, 0, at, outputs);
   } else if ('previous' in phase) {
     session.phase = { ...phase, previous: null };
   }

@@ -38,14 +38,14 @@ export function opened(session: WorkerSession, link: number, at: number): Worker
   return outputs;
 }
 
-/** A connection is gone, or could not be made. `reason` is for people. */
-export function closed(session: WorkerSession, link: number, reason: string, at: number): WorkerOutput[] {
+/** A connection is gone, or could not be made. `reason` is for people; `retryAfterMs`: how long the coordinator asked to wait, 0 when it did not. */
+export function closed(session: WorkerSession, link: number, reason: string, retryAfterMs: number, at: number): WorkerOutput[] {
   const outputs: WorkerOutput[] = [];
   const { phase } = session;
   const ready = live(session);
   if (ready !== null && ready.wire.link === link) readyGone(session, ready, reason, at, outputs);
   else if ((phase.kind === 'connecting' || phase.kind === 'greeting') && phase.wire.link === link) {
-    dialLater(session, phase.previous, at, outputs, `${phase.wire.url}: ${reason}`);
+    dialLater(session, phase.previous, `${phase.wire.url}: ${reason}`, retryAfterMs, at, outputs);
   }
   endIfDone(session, at, outputs);
   arm(session, outputs);

@@ -159,6 +159,8 @@ export interface WorkerSession {
   readonly configuredUrls: readonly string[];
   learnedUrls: readonly string[];
   urlIndex: number;
+  /** When the last connection that worked broke. */
+  brokenAt: number;
   /** Tries in a row that failed. */
   failures: number;
   /** Why the last one failed. */
@@ -194,6 +196,7 @@ export function newWorkerSession(profile: Profile, urls: readonly string[], limi
     configuredUrls: urls,
     learnedUrls: [],
     urlIndex: 0,
+    brokenAt: Number.NEGATIVE_INFINITY,
     failures: 0,
     lastFailure: '',
     links: 0,

@@ -20,6 +20,7 @@ type WorkerLimitName =
   | 'outboundPauseBytes'
   | 'outputBytes'
   | 'reasonBytes'
+  | 'reconnectGraceMs'
   | 'reconnectMaxMs'
   | 'reconnectMinMs'
   | 'resultResendMs'

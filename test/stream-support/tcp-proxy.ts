@@ -1,0 +1,64 @@
+/**
+ * A TCP proxy between worker and coordinator that can break connections, refuse them, or swallow everything.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+
+/** A proxy that listens. */
+export interface TcpProxy {
+  readonly port: number;
+  /** Breaks all connections and takes no new ones until `mend`. */
+  cut(): void;
+  /** Lets connections stand, and nothing through, until `mend`. */
+  freeze(): void;
+  mend(): void;
+  close(): Promise<void>;
+}
+
+/** Starts a proxy to a port of this machine. */
+export async function startProxy(target: number): Promise<TcpProxy> {
+  const pairs = new Set<readonly [Socket, Socket]>();
+  let state: 'open' | 'cut' | 'frozen' = 'open';
+  const server = createServer((inner) => {
+    if (state === 'cut') {
+      inner.destroy();
+      return;
+    }
+    const outer = connect(target, '127.0.0.1');
+    const pair = [inner, outer] as const;
+    pairs.add(pair);
+    for (const [from, to] of [pair, [outer, inner] as const]) {
+      from.on('data', (chunk) => {
+        if (state === 'open') to.write(chunk);
+      });
+      from.on('error', () => {});
+      from.on('close', () => {
+        pairs.delete(pair);
+        if (state !== 'frozen') to.destroy();
+      });
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    state = 'cut';
+    for (const [inner, outer] of pairs) {
+      inner.destroy();
+      outer.destroy();
+    }
+  };
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut,
+    freeze: () => {
+      state = 'frozen';
+    },
+    mend: () => {
+      state = 'open';
+    },
+    close: () => {
+      cut();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
