@@ -21,6 +21,8 @@ export const exit = {
   unavailable: 5,
   /** The coordinator refused: token, permission, a state that does not allow it; or it failed itself. */
   refused: 6,
+  /** A fault of `wf` itself. */
+  fault: 70,
   /** Interrupted by the user. */
   interrupted: 130,
 } as const;

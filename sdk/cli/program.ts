@@ -42,7 +42,8 @@ Exit codes:
   0 done, or the workflow that was followed SUCCEEDED   4 the workflow was CANCELLED
   1 the workflow FAILED                                 5 the coordinator does not answer, or has no room
   2 bad command line, bad input, refused definition     6 the coordinator refused or failed
-  3 no such workflow, job, worker or definition         130 interrupted
+  3 no such workflow, job, worker or definition         70 a fault of wf itself
+                                                        130 interrupted
 
 Examples:
   $ wf dev
@@ -71,7 +72,7 @@ function inherit(command: Command): void {
   }
 }
 
-/** Runs one command line (without `node` and the file). Resolves with the exit code, whatever happens; only a fault of the program itself throws. */
+/** Runs one command line (without `node` and the file). Resolves with the exit code, whatever happens. */
 export async function runCli(argv: readonly string[], terminal: Terminal, version: string): Promise<number> {
   // Known before anything is parsed, so that every error keeps to it.
   const words = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
@@ -98,9 +99,17 @@ export async function runCli(argv: readonly string[], terminal: Terminal, versio
       return say(shell, exit.usage, [message], { message });
     }
     const farewell = farewellOf(thrown);
-    if (farewell === null) throw thrown;
+    if (farewell === null) return fault(shell, thrown);
     return say(shell, farewell.code, farewell.lines, farewell.json);
   }
+}
+
+/** What must not happen did: the one place where a stack is shown, and only to who asks for it. */
+function fault(shell: Shell, thrown: unknown): number {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const where = shell.terminal.env.WF_DEBUG ? (error.stack ?? '').split('\n').slice(1) : ['WF_DEBUG=1 shows where'];
+  const message = `this is a fault of wf itself: ${error.message.split('\n')[0]}`;
+  return say(shell, exit.fault, [message, ...where.map((line) => line.trim())], { message, where });
 }
 
 function say(shell: Shell, code: number, lines: readonly string[], json: object): number {

@@ -265,6 +265,19 @@ t.test('every kind of error ends with its number', async (t) => {
   t.match(farewellOf(new WorkflowError('resource_exhausted', 'full', { retryDelayMs: 5 }))?.lines, ['full', /try again in 5 ms/]);
 });
 
+t.test('a fault of the program has a number of its own and no stack', async (t) => {
+  const broken = {
+    get COORDINATOR_URL(): string {
+      throw new TypeError('broken');
+    },
+  };
+  t.same(await wf(['status'], '', { env: broken }), {
+    code: 70,
+    out: '',
+    err: 'wf: this is a fault of wf itself: broken\n  WF_DEBUG=1 shows where\n',
+  });
+});
+
 t.test('log lines of processes', async (t) => {
   const line = (text: string) => logLine({ color: false }, 'dev-1', 1, 11, text);
   const time = new Date(2026, 10, 23, 10, 0, 0, 5).toISOString();
