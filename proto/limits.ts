@@ -45,6 +45,8 @@ export const limits = {
   labelKeyLength: 63,
   /** Characters of a label's value. */
   labelValueLength: 255,
+  /** Characters of an idempotency key, given with the request or computed by the definition. */
+  idempotencyKeyLength: 255,
 
   // --- values ----------------------------------------------------------------------------------------------------------
   /** Rendered parameters of one job, inline. */

@@ -17,7 +17,7 @@ import {
 } from '@workflow-orchestrator/proto';
 import { type MountedService, mount } from '../context.ts';
 import type { Definitions, Registered } from './definitions.ts';
-import { badDefinition, notFound, problemMessage } from './failures.ts';
+import { badDefinition, badField, notFound, problemMessage } from './failures.ts';
 import { pageSize, pageTokenOf, readPageToken } from './pages.ts';
 
 const JOINS = { all: JobDefinition_Join.ALL, any: JobDefinition_Join.ANY, all_done: JobDefinition_Join.ALL_DONE } as const;
@@ -43,7 +43,12 @@ export function definitionService(definitions: Definitions): MountedService<type
 
     async listDefinitions({ name, pageSize: size, pageToken }) {
       const limit = pageSize(size, 50);
-      const found = definitions.list(name, readPageToken('definitions', pageToken), limit + 1);
+      const after = readPageToken('definitions', pageToken);
+      const last = definitions.byHash(after)?.stored.name;
+      if (after !== '' && (last === undefined || (name !== '' && last !== name))) {
+        throw badField('page_token', `'${pageToken}' is not a token that this list gave`);
+      }
+      const found = definitions.list(name, after, limit + 1);
       const page = found.slice(0, limit);
       return create(ListDefinitionsResponseSchema, {
         definitions: page.map(({ graph, stored }) => ({ ...outline(graph), registerTime: timestampFromMs(stored.registeredAt) })),

@@ -61,11 +61,11 @@ export class Definitions {
     let registered = this.#byHash.get(graph.hash);
     if (registered === undefined) {
       const stored = await this.#store.putDefinition({ hash: graph.hash, name: graph.name, yaml, registeredAt: this.#now() });
+      // Another call with the same content may have been faster.
       registered = this.#byHash.get(graph.hash) ?? { graph, stored, existed: false };
-      this.#add(registered);
+      this.#add({ ...registered, existed: true });
     }
-    const again = { ...registered, existed: true };
-    this.#byText.set(textHash, again);
+    this.#byText.set(textHash, { ...registered, existed: true });
     if (this.#byText.size > limits.compiledDefinitions) this.#byText.delete(this.#byText.keys().next().value!);
     return { kind: 'ok', registered };
   }

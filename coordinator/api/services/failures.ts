@@ -12,6 +12,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from '@workflow-orchestrator/proto';
+import { ShardStopped } from '../../shard/shard.ts';
 
 /** A problem of a definition as message. */
 export function problemMessage(problem: Problem): DefinitionProblem {
@@ -69,6 +70,16 @@ export function keyReused(key: string, workflowId: string): ConnectError {
     { desc: ErrorInfoSchema, value: { reason: 'IDEMPOTENCY_KEY_REUSED', metadata: { key } } },
     { desc: ResourceInfoSchema, value: { resourceType: 'workflow', resourceName: workflowId } },
   ]);
+}
+
+/** What the shard answers; when it takes no more input, the error that says so. */
+export async function answered<T>(reply: Promise<T>): Promise<T> {
+  try {
+    return await reply;
+  } catch (error) {
+    if (!(error instanceof ShardStopped)) throw error;
+    throw new ConnectError(error.message, Code.Unavailable, undefined, [{ desc: ErrorInfoSchema, value: { reason: 'ENDING' } }]);
+  }
 }
 
 /** No room now; nothing was done. */

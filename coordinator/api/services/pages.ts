@@ -19,3 +19,11 @@ export function readPageToken(list: string, token: string): string {
   if (!text.startsWith(`${list}:`)) throw badField('page_token', `'${token}' is not a token that a list of ${list} gave`);
   return text.slice(list.length + 1);
 }
+
+/** The place that a token of `list` names, from 0 on; 0 for the first page. Throws ConnectError for what is no place in it. */
+export function readPagePlace(list: string, token: string): number {
+  const text = readPageToken(list, token);
+  if (text === '') return 0;
+  if (!/^\d{1,9}$/.test(text)) throw badField('page_token', `'${token}' names no place in a list of ${list}`);
+  return Number(text);
+}

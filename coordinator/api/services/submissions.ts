@@ -5,7 +5,7 @@ import type { SubmitWorkflowRequest } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Submission } from '../../shard/shard.ts';
 import type { Definitions } from './definitions.ts';
-import { badDefinition, badField, badInputs, limitExceeded, notFound } from './failures.ts';
+import { badDefinition, badField, badInputs, notFound } from './failures.ts';
 
 export class Submissions {
   readonly #definitions: Definitions;
@@ -23,9 +23,6 @@ export class Submissions {
     const prepared = graph.prepareInputs((request.inputs ?? {}) as Json);
     if (prepared.kind === 'bad') throw badInputs(prepared.problems);
     const inputs = jsonPayload(prepared.inputs);
-    if (inputs.data.length > limits.inputsBytes) {
-      throw limitExceeded('inputsBytes', limits.inputsBytes, `the inputs are ${inputs.data.length} bytes`);
-    }
     const idempotencyKey = request.idempotencyKey === '' ? keyOfFile(graph, prepared.inputs) : request.idempotencyKey;
     // Hashed only where it is needed: two bodies are compared only under one key.
     const requestHash = idempotencyKey === '' ? '' : hashOf(request, graph.hash);
@@ -59,6 +56,12 @@ function keyOfFile(graph: Graph, inputs: Json): string {
   const result = graph.idempotencyKey?.(inputs);
   if (result === undefined) return '';
   if (result.kind === 'failure') throw badField('workflow.idempotency_key', result.message);
+  if (result.value.length > limits.idempotencyKeyLength) {
+    throw badField(
+      'workflow.idempotency_key',
+      `it has ${result.value.length} characters; at most ${limits.idempotencyKeyLength} are taken`,
+    );
+  }
   return result.value;
 }
 

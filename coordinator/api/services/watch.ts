@@ -20,8 +20,9 @@ import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Shard } from '../../shard/shard.ts';
 import { payloadFrom, toMessage } from '../../store/codec.ts';
 import type { CallContext } from '../context.ts';
-import { badField, limitExceeded, notFound } from './failures.ts';
+import { answered, badField, notFound } from './failures.ts';
 import { Feed } from './feed.ts';
+import type { OpenStreams } from './open-streams.ts';
 import { renderJob, renderValue } from './render.ts';
 
 type Item =
@@ -31,20 +32,20 @@ type Item =
 /** The watches that are open on one shard. */
 export class Watches {
   readonly #shard: Shard;
-  #open = 0;
+  readonly #streams: OpenStreams;
 
-  constructor(shard: Shard) {
+  constructor(shard: Shard, streams: OpenStreams) {
     this.#shard = shard;
+    this.#streams = streams;
   }
 
   /** Streams a workflow to one watcher. */
   async *watch({ workflowId, afterSeq: after, follow }: WatchWorkflowRequest, context: CallContext): AsyncIterable<WatchWorkflowResponse> {
     const afterSeq = Number(after);
     // Everything decided before this call is committed first: a watch that follows a submit finds its workflow.
-    const lastSeq = await this.#shard.query((table) => table.get(workflowId)?.events.length ?? null);
+    const lastSeq = await answered(this.#shard.query((table) => table.get(workflowId)?.events.length ?? null));
     if (lastSeq === null) throw notFound('workflow', workflowId);
     if (afterSeq > lastSeq) throw badField('after_seq', `the workflow has ${lastSeq} events so far`);
-    if (this.#open >= limits.watches) throw limitExceeded('watches', limits.watches, 'too many watches are open');
 
     const feed = new Feed<Item>(limits.watchBacklog + lastSeq - afterSeq, slow);
     const subscription = this.#shard.watch(workflowId, afterSeq, {
@@ -57,13 +58,14 @@ export class Watches {
     if (subscription === null) throw notFound('workflow', workflowId);
     const { record } = subscription;
     if (follow === false || record.events.at(-1)?.kind === 'ended') feed.close();
-    this.#open += 1;
+    let leave = () => {};
     try {
+      leave = this.#streams.enter();
       for await (const items of feed.batches(context.signal)) {
         for (const item of items) yield item.kind === 'event' ? eventResponse(record.state, item) : liveResponse(record.state, item);
       }
     } finally {
-      this.#open -= 1;
+      leave();
       subscription.stop();
     }
   }

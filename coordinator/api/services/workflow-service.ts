@@ -2,7 +2,6 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { hasEnded, isDurable } from '@workflow-orchestrator/engine/machine';
 import {
   BatchSubmitResultSchema,
   BatchSubmitWorkflowsResponseSchema,
@@ -16,9 +15,6 @@ import {
   type ListWorkflowsRequest,
   ListWorkflowsResponseSchema,
   PauseWorkflowResponseSchema,
-  type ReadLogsRequest,
-  type ReadLogsResponse,
-  ReadLogsResponseSchema,
   ResumeWorkflowResponseSchema,
   StartWorkflowResponseSchema,
   SubmitWorkflowResponseSchema,
@@ -27,14 +23,14 @@ import {
   Workflow_View,
   WorkflowService,
 } from '@workflow-orchestrator/proto';
-import { limits } from '@workflow-orchestrator/proto/limits';
 import type { ClientCommand, Shard, Submission, SubmitReply } from '../../shard/shard.ts';
 import type { ListFilter, WorkflowRecord } from '../../shard/workflow-table.ts';
-import { type CallContext, type MountedService, mount } from '../context.ts';
-import { badField, keyReused, notFound, overloaded, wrongState } from './failures.ts';
-import { Feed } from './feed.ts';
+import { type MountedService, mount } from '../context.ts';
+import { answered, badField, keyReused, notFound, overloaded, wrongState } from './failures.ts';
 import type { Logs } from './logs.ts';
-import { pageSize, pageTokenOf, readPageToken } from './pages.ts';
+import { OpenStreams } from './open-streams.ts';
+import { pageSize, pageTokenOf, readPagePlace, readPageToken } from './pages.ts';
+import { readLogs } from './read-logs.ts';
 import { renderAttempts, renderJob, renderWorkflow } from './render.ts';
 import type { Submissions } from './submissions.ts';
 import { Watches } from './watch.ts';
@@ -49,10 +45,11 @@ export interface WorkflowServiceParts {
 /** The workflow service over one shard. */
 export function workflowService({ shard, submissions, logs }: WorkflowServiceParts): MountedService<typeof WorkflowService> {
   const { durability } = shard;
-  const watches = new Watches(shard);
+  const streams = new OpenStreams();
+  const watches = new Watches(shard, streams);
 
   const steer = async (workflowId: string, command: ClientCommand): Promise<Workflow> => {
-    const reply = await shard.command(workflowId, command);
+    const reply = await answered(shard.command(workflowId, command));
     if (reply.kind === 'not-found') throw notFound('workflow', workflowId);
     if (reply.kind === 'ignored' && reply.reason !== 'duplicate') {
       throw wrongState(workflowId, reply.reason === 'ended' ? 'WORKFLOW_ENDED' : 'WRONG_STATE', reply.message);
@@ -61,10 +58,12 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
   };
 
   const read = async <T>(workflowId: string, view: (record: WorkflowRecord, at: number) => T): Promise<T> => {
-    const found = await shard.query((table, at) => {
-      const record = table.get(workflowId);
-      return record === undefined ? null : { value: view(record, at) };
-    });
+    const found = await answered(
+      shard.query((table, at) => {
+        const record = table.get(workflowId);
+        return record === undefined ? null : { value: view(record, at) };
+      }),
+    );
     if (found === null) throw notFound('workflow', workflowId);
     return found.value;
   };
@@ -79,7 +78,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
   return mount(WorkflowService, {
     async submitWorkflow(request) {
       const submission = (await submissions.prepare(request))();
-      const [reply] = await shard.submit([submission]);
+      const [reply] = await answered(shard.submit([submission]));
       const accepted = acceptedOf(reply!, submission);
       const workflow = renderWorkflow(accepted.state, 'full', durability, accepted.at);
       return create(SubmitWorkflowResponseSchema, { workflow, existed: accepted.existed });
@@ -90,7 +89,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
         requests.map((request) => submissions.prepare(request).catch((error: unknown) => ConnectError.from(error))),
       );
       const submitted = prepared.map((item) => (item instanceof ConnectError ? item : item()));
-      const replies = await shard.submit(submitted.filter((item): item is Submission => !(item instanceof ConnectError)));
+      const replies = await answered(shard.submit(submitted.filter((item): item is Submission => !(item instanceof ConnectError))));
       let next = 0;
       const results = submitted.map((item) =>
         item instanceof ConnectError ? refusal(item) : batchResult(replies[next++]!, item, durability),
@@ -122,7 +121,9 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
 
     async listWorkflows(request) {
       const filter = filterOf(request);
-      const { states, at } = await shard.query((table, at) => ({ states: table.list({ ...filter, limit: filter.limit + 1 }), at }));
+      const { states, at } = await answered(
+        shard.query((table, at) => ({ states: table.list({ ...filter, limit: filter.limit + 1 }), at })),
+      );
       const page = states.slice(0, filter.limit);
       return create(ListWorkflowsResponseSchema, {
         workflows: page.map((state) => renderWorkflow(state, 'summary', durability, at)),
@@ -134,7 +135,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
 
     async listJobs({ workflowId, status, pageSize: size, pageToken }) {
       const limit = pageSize(size, 100);
-      const start = Number(readPageToken('jobs', pageToken) || 0);
+      const start = readPagePlace('jobs', pageToken);
       const { state, at } = await read(workflowId, (record, at) => ({ state: record.state, at }));
       const wanted = new Set<Job_Status>(status);
       const jobs = [];
@@ -156,35 +157,8 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
       return create(ListAttemptsResponseSchema, { attempts });
     },
 
-    readLogs: (request, context) => readLogs(shard, logs, request, context),
+    readLogs: (request, context) => readLogs({ shard, logs, streams }, request, context),
   });
-}
-
-async function* readLogs(shard: Shard, logs: Logs, request: ReadLogsRequest, context: CallContext): AsyncIterable<ReadLogsResponse> {
-  const { workflowId, jobId } = request;
-  const feed = new Feed<null>(limits.watchBacklog, () => new ConnectError('the reader is too slow', Code.ResourceExhausted));
-  const stops = [logs.follow(workflowId, () => feed.push(null))];
-  // The end of the workflow ends the stream: as an event it comes after every line that its workers sent before.
-  const watch = shard.watch(workflowId, 0, {
-    event: (_, event) => isDurable(event) && event.kind === 'ended' && feed.close(),
-    live: () => {},
-  });
-  if (watch === null) throw notFound('workflow', workflowId);
-  stops.push(watch.stop);
-  try {
-    if (jobId !== '' && !watch.record.state.graph.indexOf.has(jobId)) throw notFound('job', jobId);
-    let { lines, next } = logs.read(workflowId, jobId, 0);
-    if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
-    if (!request.follow || hasEnded(watch.record.state.status)) return;
-    for await (const _ of feed.batches(context.signal)) {
-      ({ lines, next } = logs.read(workflowId, jobId, next));
-      if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
-    }
-    ({ lines } = logs.read(workflowId, jobId, next));
-    if (lines.length > 0) yield create(ReadLogsResponseSchema, { lines });
-  } finally {
-    for (const stop of stops) stop();
-  }
 }
 
 function acceptedOf(reply: SubmitReply, submission: Submission): Extract<SubmitReply, { kind: 'accepted' }> {

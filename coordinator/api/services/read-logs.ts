@@ -1,0 +1,73 @@
+/**
+ * Reading and following the lines of one workflow.
+ *
+ * Invariants
+ * 1. Every line that is kept is told once, in the order in which lines arrived, in messages of bounded size.
+ * 2. A stream that follows ends with the workflow: its end comes after every line that its workers sent before.
+ */
+import { create } from '@bufbuild/protobuf';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { type LogLine, type ReadLogsRequest, type ReadLogsResponse, ReadLogsResponseSchema } from '@workflow-orchestrator/proto';
+import type { Shard } from '../../shard/shard.ts';
+import type { CallContext } from '../context.ts';
+import { notFound } from './failures.ts';
+import { Feed } from './feed.ts';
+import { type Logs, lineBytes } from './logs.ts';
+import type { OpenStreams } from './open-streams.ts';
+
+/** Bytes of lines in one message, roughly. */
+const MESSAGE_BYTES = 256 * 1024;
+
+/** Streams the lines of a workflow, or of one of its jobs. */
+export async function* readLogs(
+  { shard, logs, streams }: { readonly shard: Shard; readonly logs: Logs; readonly streams: OpenStreams },
+  { workflowId, jobId, follow }: ReadLogsRequest,
+  { signal }: CallContext,
+): AsyncIterable<ReadLogsResponse> {
+  // One word at a time is enough: whoever hears it reads all lines that are there.
+  const news = new Feed<null>(1, () => new ConnectError('the reader is too slow', Code.ResourceExhausted));
+  let isTold = false;
+  const watch = shard.watch(workflowId, 0, { event: (_, event) => event.kind === 'ended' && news.close(), live: () => {} });
+  if (watch === null) throw notFound('workflow', workflowId);
+  const stops = [watch.stop];
+  try {
+    if (jobId !== '' && !watch.record.state.graph.indexOf.has(jobId)) throw notFound('job', jobId);
+    stops.push(streams.enter());
+    stops.push(
+      logs.follow(workflowId, () => {
+        if (!isTold) news.push(null);
+        isTold = true;
+      }),
+    );
+    let next = 0;
+    const unread = function* (): Iterable<ReadLogsResponse> {
+      isTold = false;
+      const found = logs.read(workflowId, jobId, next);
+      next = found.next;
+      yield* messagesOf(found.lines);
+    };
+    yield* unread();
+    if (!follow || hasEnded(watch.record.state.status)) return;
+    for await (const _ of news.batches(signal)) yield* unread();
+    yield* unread();
+  } finally {
+    for (const stop of stops) stop();
+  }
+}
+
+function* messagesOf(lines: readonly LogLine[]): Iterable<ReadLogsResponse> {
+  let part: LogLine[] = [];
+  let bytes = 0;
+  for (const line of lines) {
+    const size = lineBytes(line);
+    if (part.length > 0 && bytes + size > MESSAGE_BYTES) {
+      yield create(ReadLogsResponseSchema, { lines: part });
+      part = [];
+      bytes = 0;
+    }
+    part.push(line);
+    bytes += size;
+  }
+  if (part.length > 0) yield create(ReadLogsResponseSchema, { lines: part });
+}
