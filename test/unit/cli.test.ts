@@ -204,6 +204,7 @@ t.test('plan', async (t) => {
     err: /no job "valdate" in data-pipeline; did you mean validate\?/,
   });
   t.match(await wf(['plan', '-', '-o', 'validate=BROKEN'], pipeline), { code: 2, err: /must be one of SUCCEEDED, FAILED, IF_FALSE/ });
+  t.match(await wf(['plan', '-'], pipeline, { interrupted: AbortSignal.abort() }), { code: 130, out: '' });
   t.match(await wf(['plan', '-'], 'workflow: {}'), { code: 2, err: /^wf: stdin:1:\d+: / });
 });
 

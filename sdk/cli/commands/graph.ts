@@ -2,6 +2,7 @@
  * `wf graph`, `wf plan`: what a workflow looks like and what it will do.
  */
 
+import { setImmediate } from 'node:timers/promises';
 import { nearest } from '@workflow-orchestrator/proto/nearest';
 import type { Command } from 'commander';
 import { type JobStatusName, jobStatusName } from '../../client/status.ts';
@@ -9,7 +10,7 @@ import { CommandError, type ExitCode, exit } from '../exit.ts';
 import { dotGraph, mermaidGraph } from '../graph/drawing.ts';
 import { type GraphModel, modelOfDefinition, modelOfGraph } from '../graph/model.ts';
 import { asciiGraph } from '../graph/tree.ts';
-import { CaseFinder } from '../plan/cases.ts';
+import { CaseFinder, type JobCases } from '../plan/cases.ts';
 import { type PlannedOutcome, plannedOutcomes } from '../plan/derive.ts';
 import { casesJson, casesText, endJson, endText } from '../plan/print.ts';
 import { Planner } from '../plan/scenario.ts';
@@ -119,7 +120,13 @@ async function planFile(shell: Shell, options: PlanOptions, file: string): Promi
   }
   const jobs = options.job.length > 0 ? options.job.map((id) => indexOf('--job', id)) : graph.jobs.map((job) => job.index);
   const finder = new CaseFinder(planner);
-  const cases = jobs.map((job) => finder.casesOf(job));
+  const cases: JobCases[] = [];
+  for (const job of jobs) {
+    cases.push(finder.casesOf(job));
+    // A large graph takes seconds: Ctrl-C is to be heard meanwhile.
+    await setImmediate();
+    if (shell.terminal.interrupted.aborted) return exit.interrupted;
+  }
   if (options.json) shell.printJson(casesJson(graph, cases));
   else for (const line of casesText(graph, cases)) shell.line(line);
   return exit.ok;
