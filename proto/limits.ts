@@ -178,8 +178,12 @@ export const limits = {
   endedWorkflowsKept: 100_000,
   /** Bytes of ended workflows that the memory tier keeps for reading. */
   endedWorkflowsBytes: 512 * 1024 * 1024,
-  /** Definitions kept compiled. */
-  compiledDefinitions: 1_000,
+  /** Definitions that are registered by name. */
+  registeredDefinitions: 10_000,
+  /** Jobs of all definitions that are kept compiled. Beyond it the least recently used ones are compiled again when needed, or forgotten if they were never registered. */
+  compiledJobs: 200_000,
+  /** Texts of definitions that are known without compiling them. */
+  knownTexts: 10_000,
 
   // --- stock job types -------------------------------------------------------------------------------------------------
   /** The connections file, and each schema file that it names. */

@@ -51,7 +51,7 @@ export interface StoredDefinition {
   readonly hash: string;
   readonly name: string;
   readonly yaml: string;
-  /** Milliseconds since 1970. */
+  /** When it was last registered under its name, milliseconds since 1970; 0 when it is known from submits alone. */
   readonly registeredAt: number;
 }
 
@@ -71,9 +71,9 @@ export interface Store {
   commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome>;
   /** Everything committed after `afterSeq`, in order. */
   load(afterSeq: number): AsyncIterable<JournalBatch>;
-  /** Keeps a definition; durable before the answer. Keeping it again changes nothing and answers with the first one. */
+  /** Keeps a definition; durable before the answer. Keeping it again changes only `registeredAt`, to the later one. Answers with what is kept. */
   putDefinition(definition: StoredDefinition): Promise<StoredDefinition>;
-  /** Every definition, oldest first. */
+  /** Every definition, in the order of `registeredAt`. */
   definitions(): AsyncIterable<StoredDefinition>;
   health(): readonly TierHealth[];
   close(): Promise<void>;

@@ -70,9 +70,9 @@ t.test('a definition is kept once, whatever its layout; the answer says whether 
   const store = new MemoryStore(new MemoryJournal());
   const definitions = await Definitions.open(store, () => 5);
   const register = async (yaml: string) => {
-    const registration = await definitions.register(yaml);
-    if (registration.kind === 'bad') throw new Error(registration.problems[0].message);
-    return registration.registered;
+    const received = await definitions.register(yaml);
+    if (received.kind === 'bad') throw new Error(received.problems[0].message);
+    return { ...received.known, existed: received.existed };
   };
   const [first, same] = await Promise.all([register(simple), register(simple)]);
   t.equal(first.existed, false);
@@ -84,7 +84,29 @@ t.test('a definition is kept once, whatever its layout; the answer says whether 
   t.match(await definitions.register('workflow: {}'), { kind: 'bad' });
   const again = await Definitions.open(store, () => 6);
   t.equal(again.byHash(first.graph.hash)?.stored.registeredAt, 5);
-  t.equal(again.latest('simple')?.existed, true);
+  t.equal(again.latest('simple')?.graph.hash, first.graph.hash);
+});
+
+t.test('a submit changes no name, and what was only submitted is forgotten first', async (t) => {
+  const definitions = await Definitions.open(new MemoryStore(), () => 7, { compiledJobs: 2, registeredDefinitions: 1 });
+  const text = (value: number) => simple.replace('default: 10', `default: ${value}`);
+  const hashOf = async (received: ReturnType<Definitions['register']>) => {
+    const answer = await received;
+    return answer.kind === 'ok' ? answer.known.graph.hash : 'bad';
+  };
+  const registered = await hashOf(definitions.register(text(1)));
+  const submitted = await hashOf(definitions.submitted(text(2)));
+  t.equal(definitions.latest('simple')?.graph.hash, registered, 'the name means what was registered');
+  t.same(
+    definitions.list('', '', 10).map(({ graph }) => graph.hash),
+    [registered],
+  );
+  t.equal(definitions.byHash(submitted)?.stored.registeredAt, 0);
+  for (let value = 3; value < 6; value++) await definitions.submitted(text(value));
+  t.equal(definitions.byHash(submitted), undefined, 'the graphs are bounded');
+  t.equal(definitions.byHash(registered)?.graph.hash, registered, 'a registered one is compiled again');
+  t.match(await failureOf(definitions.register(text(9))), { code: 'ResourceExhausted' });
+  t.equal(await hashOf(definitions.register(text(1))), registered, 'again is no new one');
 });
 
 t.test('definitions by name: the newest first; the last one registered is the one that a name means', async (t) => {
@@ -127,6 +149,12 @@ t.test('a submission is checked before it is one: definition, inputs, size, key'
   const make = await prepare({ source: yaml, start: true, labels: { team: 'blue' } });
   t.match(make(), { workflowId: 'id1', start: true, labels: { team: 'blue' }, idempotencyKey: '', requestHash: '' });
   t.same(JSON.parse(new TextDecoder().decode(make().inputs.data)), { limit: 10 }, 'with the default');
+  t.match(
+    await failureOf(prepare({ source: { case: 'definitionName', value: 'simple' } })),
+    { code: 'NotFound' },
+    'a submit registers nothing',
+  );
+  await definitions.register(simple);
   t.match(await prepare({ source: { case: 'definitionName', value: 'simple' } }).then((found) => found().graph.name), 'simple');
 
   t.match(await failureOf(prepare({})), { code: 'InvalidArgument', field: 'source' });

@@ -1,6 +1,6 @@
 /** Register, find and check definitions. */
 import { create, type JsonObject, type MessageInitShape } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { compile, type Graph, type GraphJob } from '@workflow-orchestrator/engine/definition';
 import {
   type Definition,
@@ -15,8 +15,9 @@ import {
   RegisterDefinitionResponseSchema,
   ValidateDefinitionResponseSchema,
 } from '@workflow-orchestrator/proto';
+import type { StoredDefinition } from '../../store/store.ts';
 import { type MountedService, mount } from '../context.ts';
-import type { Definitions, Registered } from './definitions.ts';
+import type { Definitions, Known } from './definitions.ts';
 import { badDefinition, badField, notFound, problemMessage } from './failures.ts';
 import { pageSize, pageTokenOf, readPageToken } from './pages.ts';
 
@@ -26,10 +27,9 @@ const JOINS = { all: JobDefinition_Join.ALL, any: JobDefinition_Join.ANY, all_do
 export function definitionService(definitions: Definitions): MountedService<typeof DefinitionService> {
   return mount(DefinitionService, {
     async registerDefinition({ yaml }) {
-      const registration = await definitions.register(yaml);
-      if (registration.kind === 'bad') throw badDefinition(registration.problems);
-      const { registered } = registration;
-      return create(RegisterDefinitionResponseSchema, { definition: whole(registered), existed: registered.existed });
+      const received = await definitions.register(yaml);
+      if (received.kind === 'bad') throw badDefinition(received.problems);
+      return create(RegisterDefinitionResponseSchema, { definition: whole(received.known), existed: received.existed });
     },
 
     async validateDefinition({ yaml }) {
@@ -51,24 +51,28 @@ export function definitionService(definitions: Definitions): MountedService<type
       const found = definitions.list(name, after, limit + 1);
       const page = found.slice(0, limit);
       return create(ListDefinitionsResponseSchema, {
-        definitions: page.map(({ graph, stored }) => ({ ...outline(graph), registerTime: timestampFromMs(stored.registeredAt) })),
+        definitions: page.map(({ graph, stored }) => ({ ...outline(graph), ...registerTime(stored) })),
         nextPageToken: found.length > page.length ? pageTokenOf('definitions', page.at(-1)!.stored.hash) : '',
       });
     },
 
     async getDefinition({ hash }) {
-      const registered = definitions.byHash(hash);
-      if (registered === undefined) throw notFound('definition', hash);
-      return create(GetDefinitionResponseSchema, { definition: whole(registered) });
+      const known = definitions.byHash(hash);
+      if (known === undefined) throw notFound('definition', hash);
+      return create(GetDefinitionResponseSchema, { definition: whole(known) });
     },
   });
 }
 
-function whole({ graph, stored }: Registered): Definition {
+function registerTime({ registeredAt }: StoredDefinition): { registerTime?: Timestamp } {
+  return registeredAt === 0 ? {} : { registerTime: timestampFromMs(registeredAt) };
+}
+
+function whole({ graph, stored }: Known): Definition {
   return create(DefinitionSchema, {
     ...outline(graph),
     jobs: jobsOf(graph),
-    registerTime: timestampFromMs(stored.registeredAt),
+    ...registerTime(stored),
     yaml: stored.yaml,
   });
 }

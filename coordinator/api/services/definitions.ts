@@ -3,95 +3,129 @@
  *
  * Invariants
  * 1. A definition is durable before a workflow that names it is submitted.
- * 2. The same text is compiled once; the same content has one graph, however it was written.
+ * 2. The same text is compiled once while it is in use; the same content has one graph, however it was written.
+ * 3. A submit never changes what a name means: only registering does.
+ * 4. Bounded, however many texts are submitted: graphs by their jobs, registered definitions by their number. Workflows hold their own graph.
  */
 import { createHash } from 'node:crypto';
 import { compile, type Graph, type Problem } from '@workflow-orchestrator/engine/definition';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Store, StoredDefinition } from '../../store/store.ts';
+import { limitExceeded } from './failures.ts';
 
-/** A definition that was registered, with its graph. */
-export interface Registered {
+/** A definition with its graph. */
+export interface Known {
   readonly graph: Graph;
   readonly stored: StoredDefinition;
-  readonly existed: boolean;
 }
 
-/** What became of a text. */
-export type Registration =
-  | { readonly kind: 'ok'; readonly registered: Registered }
+/** What became of a text. `existed`: its content was known before, or registered before when it was to be registered. */
+export type Reception =
+  | { readonly kind: 'ok'; readonly known: Known; readonly existed: boolean }
   | { readonly kind: 'bad'; readonly problems: readonly Problem[] };
+
+/** What is taken on: `proto/limits.ts` says what each is. */
+export type DefinitionBounds = Readonly<Record<'registeredDefinitions' | 'compiledJobs' | 'knownTexts', number>>;
 
 export class Definitions {
   readonly #store: Store;
   readonly #now: () => number;
-  /** By hash of the text, least recently used first. */
-  readonly #byText = new Map<string, Registered>();
-  readonly #byHash = new Map<string, Registered>();
+  readonly #bounds: DefinitionBounds;
+  /** Hash of a text to the hash of its content, least recently used first. */
+  readonly #texts = new Map<string, string>();
+  /** By hash of the content, least recently used first. */
+  readonly #compiled = new Map<string, Known>();
+  readonly #registered = new Map<string, StoredDefinition>();
   /** Name to hashes, in the order of registration. */
-  readonly #byName = new Map<string, string[]>();
+  readonly #byName = new Map<string, Set<string>>();
+  #compiledJobs = 0;
 
-  private constructor(store: Store, now: () => number) {
+  private constructor(store: Store, now: () => number, bounds: DefinitionBounds) {
     this.#store = store;
     this.#now = now;
+    this.#bounds = bounds;
   }
 
-  /** Reads what the store holds. */
-  static async open(store: Store, now: () => number): Promise<Definitions> {
-    const definitions = new Definitions(store, now);
-    for await (const stored of store.definitions()) {
-      const compiled = compile(stored.yaml);
-      if (compiled.kind === 'ok') definitions.#add({ graph: compiled.graph, stored, existed: true });
-    }
+  /** Reads what the store holds. `bounds`: those that differ from the limits. */
+  static async open(store: Store, now: () => number, bounds: Partial<DefinitionBounds> = {}): Promise<Definitions> {
+    const definitions = new Definitions(store, now, { ...limits, ...bounds });
+    for await (const stored of store.definitions()) if (stored.registeredAt > 0) definitions.#list(stored);
     return definitions;
   }
 
-  /** Checks a text and keeps it. */
-  async register(yaml: string): Promise<Registration> {
+  /** Checks a text that is submitted, and makes it durable. */
+  async submitted(yaml: string): Promise<Reception> {
     const textHash = createHash('sha256').update(yaml).digest('base64');
-    const known = this.#byText.get(textHash);
-    if (known !== undefined) {
-      this.#byText.delete(textHash);
-      this.#byText.set(textHash, known);
-      return { kind: 'ok', registered: known };
-    }
+    const hash = this.#texts.get(textHash);
+    const known = hash === undefined ? undefined : this.byHash(hash);
+    if (known !== undefined) return { kind: 'ok', known, existed: true };
     const compiled = compile(yaml);
     if (compiled.kind === 'bad') return compiled;
     const { graph } = compiled;
-    let registered = this.#byHash.get(graph.hash);
-    if (registered === undefined) {
-      const stored = await this.#store.putDefinition({ hash: graph.hash, name: graph.name, yaml, registeredAt: this.#now() });
-      // Another call with the same content may have been faster.
-      registered = this.#byHash.get(graph.hash) ?? { graph, stored, existed: false };
-      this.#add({ ...registered, existed: true });
-    }
-    this.#byText.set(textHash, { ...registered, existed: true });
-    if (this.#byText.size > limits.compiledDefinitions) this.#byText.delete(this.#byText.keys().next().value!);
-    return { kind: 'ok', registered };
+    const before = this.byHash(graph.hash);
+    const stored = before?.stored ?? (await this.#store.putDefinition({ hash: graph.hash, name: graph.name, yaml, registeredAt: 0 }));
+    // Another call with the same content may have been faster.
+    const kept = this.byHash(graph.hash) ?? this.#keep({ graph, stored });
+    this.#texts.set(textHash, graph.hash);
+    if (this.#texts.size > this.#bounds.knownTexts) this.#texts.delete(this.#texts.keys().next().value!);
+    return { kind: 'ok', known: kept, existed: before !== undefined };
   }
 
-  byHash(hash: string): Registered | undefined {
-    return this.#byHash.get(hash);
+  /** Checks a text, makes it durable, and makes it the latest of its name. Throws ConnectError when there are too many. */
+  async register(yaml: string): Promise<Reception> {
+    const received = await this.submitted(yaml);
+    if (received.kind === 'bad') return received;
+    const { graph, stored } = received.known;
+    const existed = this.#registered.has(graph.hash);
+    const max = this.#bounds.registeredDefinitions;
+    if (!existed && this.#registered.size >= max) throw limitExceeded('registeredDefinitions', max, 'too many definitions are registered');
+    const registered = await this.#store.putDefinition({ ...stored, registeredAt: this.#now() });
+    this.#list(registered);
+    return { kind: 'ok', known: this.#keep({ graph, stored: registered }), existed };
+  }
+
+  byHash(hash: string): Known | undefined {
+    const known = this.#compiled.get(hash);
+    if (known !== undefined) return this.#keep(known);
+    const stored = this.#registered.get(hash);
+    if (stored === undefined) return undefined;
+    const compiled = compile(stored.yaml);
+    return compiled.kind === 'ok' ? this.#keep({ graph: compiled.graph, stored }) : undefined;
   }
 
   /** The definition of this name that was registered last. */
-  latest(name: string): Registered | undefined {
-    const hash = this.#byName.get(name)?.at(-1);
-    return hash === undefined ? undefined : this.#byHash.get(hash);
+  latest(name: string): Known | undefined {
+    const hash = [...(this.#byName.get(name) ?? [])].at(-1);
+    return hash === undefined ? undefined : this.byHash(hash);
   }
 
-  /** Definitions by name, newest first within a name; only those of `name` unless it is empty; those after the hash `after`. */
-  list(name: string, after: string, limit: number): Registered[] {
+  /** Registered definitions by name, newest first within a name; only those of `name` unless it is empty; those after the hash `after`. */
+  list(name: string, after: string, limit: number): Known[] {
     const names = name === '' ? [...this.#byName.keys()].sort() : [name];
     const hashes = names.flatMap((each) => [...(this.#byName.get(each) ?? [])].reverse());
     const start = after === '' ? 0 : hashes.indexOf(after) + 1;
-    return hashes.slice(start, start + limit).map((hash) => this.#byHash.get(hash)!);
+    return hashes.slice(start, start + limit).flatMap((hash) => this.byHash(hash) ?? []);
   }
 
-  #add(registered: Registered): void {
-    const { hash, name } = registered.stored;
-    if (this.#byHash.has(hash)) return;
-    this.#byHash.set(hash, registered);
-    this.#byName.set(name, [...(this.#byName.get(name) ?? []), hash]);
+  #list(stored: StoredDefinition): void {
+    const { hash, name } = stored;
+    this.#registered.set(hash, stored);
+    const hashes = this.#byName.get(name) ?? new Set();
+    this.#byName.set(name, hashes);
+    hashes.delete(hash);
+    hashes.add(hash);
+  }
+
+  /** Keeps a graph as the one used last, and lets the least recently used ones go. */
+  #keep(known: Known): Known {
+    const { hash } = known.stored;
+    if (!this.#compiled.delete(hash)) this.#compiledJobs += known.graph.jobs.length;
+    this.#compiled.set(hash, known);
+    for (const [oldest, { graph }] of this.#compiled) {
+      if (this.#compiledJobs <= this.#bounds.compiledJobs || oldest === hash) break;
+      this.#compiled.delete(oldest);
+      this.#compiledJobs -= graph.jobs.length;
+    }
+    return known;
   }
 }

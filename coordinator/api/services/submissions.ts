@@ -34,9 +34,9 @@ export class Submissions {
     const { source } = request;
     switch (source.case) {
       case 'yaml': {
-        const registration = await this.#definitions.register(source.value);
-        if (registration.kind === 'bad') throw badDefinition(registration.problems);
-        return registration.registered.graph;
+        const received = await this.#definitions.submitted(source.value);
+        if (received.kind === 'bad') throw badDefinition(received.problems);
+        return received.known.graph;
       }
       case 'definitionHash':
       case 'definitionName': {

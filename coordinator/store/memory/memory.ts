@@ -19,7 +19,7 @@ export class MemoryStore implements Store {
   readonly #journal: MemoryJournal;
   readonly #keepBatches: boolean;
 
-  /** Without a journal of the caller's, batches are counted and forgotten. */
+  /** Without a journal of the caller's, batches are counted and definitions answered, and both forgotten. */
   constructor(journal?: MemoryJournal) {
     this.#journal = journal ?? new MemoryJournal();
     this.#keepBatches = journal !== undefined;
@@ -46,14 +46,14 @@ export class MemoryStore implements Store {
   }
 
   async putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {
-    const kept = this.#journal.definitions.get(definition.hash);
-    if (kept !== undefined) return kept;
-    this.#journal.definitions.set(definition.hash, definition);
-    return definition;
+    const first = this.#journal.definitions.get(definition.hash) ?? definition;
+    const kept = { ...first, registeredAt: Math.max(first.registeredAt, definition.registeredAt) };
+    if (this.#keepBatches) this.#journal.definitions.set(kept.hash, kept);
+    return kept;
   }
 
   async *definitions(): AsyncIterable<StoredDefinition> {
-    yield* this.#journal.definitions.values();
+    yield* [...this.#journal.definitions.values()].sort((a, b) => a.registeredAt - b.registeredAt);
   }
 
   health(): readonly TierHealth[] {

@@ -63,7 +63,7 @@ export type Definition = Message<"workflow.v1.Definition"> & {
   jobs: JobDefinition[];
 
   /**
-   * When this content was first registered here.
+   * When it was last registered under its name; unset when it is known from submits alone.
    *
    * @generated from field: google.protobuf.Timestamp register_time = 7;
    */
@@ -126,7 +126,7 @@ export type DefinitionJson = {
   jobs?: JobDefinitionJson[];
 
   /**
-   * When this content was first registered here.
+   * When it was last registered under its name; unset when it is known from submits alone.
    *
    * @generated from field: google.protobuf.Timestamp register_time = 7;
    */

@@ -409,7 +409,7 @@ export const DefinitionService: GenService<{
     output: typeof ValidateDefinitionResponseSchema;
   },
   /**
-   * Registered definitions by name, newest first within a name.
+   * Registered definitions by name, newest first within a name. One that was only submitted is not listed.
    *
    * @generated from rpc workflow.v1.DefinitionService.ListDefinitions
    */
@@ -419,7 +419,7 @@ export const DefinitionService: GenService<{
     output: typeof ListDefinitionsResponseSchema;
   },
   /**
-   * One definition by hash.
+   * One definition by hash: a registered one, or one that was submitted lately.
    *
    * @generated from rpc workflow.v1.DefinitionService.GetDefinition
    */
