@@ -5,7 +5,7 @@
  * 1. It serves only after the shard is recovered; it ends the faces before the shard, so that nobody waits for an answer that cannot come.
  * 2. A shard that had to stop (lost ownership, broken invariant) ends the process: nothing goes on from a memory that may be wrong.
  */
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { monotonicFactory } from 'ulid';
@@ -20,6 +20,7 @@ import { workerService } from './api/services/worker-service.ts';
 import { workflowService } from './api/services/workflow-service.ts';
 import { createGateway } from './gateway/gateway.ts';
 import { gatewayMetrics, registerGauges, shardMetrics } from './metrics.ts';
+import { nonces } from './nonces.ts';
 import { processPorts } from './process-ports.ts';
 import { Shard } from './shard/shard.ts';
 import type { Store } from './store/store.ts';
@@ -55,13 +56,10 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Run
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
 
-  const ports = processPorts(
-    () => randomBytes(9).toString('base64url'),
-    (reason) => {
-      log.fatal({ reason }, 'the shard stopped');
-      options.onStopped(reason);
-    },
-  );
+  const ports = processPorts(nonces(), (reason) => {
+    log.fatal({ reason }, 'the shard stopped');
+    options.onStopped(reason);
+  });
   const shard = await Shard.open(store, ports, shardMetrics(registry));
   const definitions = await Definitions.open(store, ports.now);
   const logs = new Logs();
