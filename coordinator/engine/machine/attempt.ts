@@ -81,6 +81,8 @@ function foreign(state: WorkflowState, job: JobState, command: AttemptCommand): 
   if (command.kind === 'result' && recorded !== undefined && isOnRecord(recorded, command.outcome)) {
     return ignored('duplicate', 'this result was recorded before');
   }
+  // Its attempt ended otherwise, and another one counts: that is so whether or not the workflow has ended since.
+  if (recorded !== undefined) return ignored('stale', 'the attempt lost the lease of its job');
   if (hasEnded(state.status)) return ignored('ended', `the workflow has ended: ${state.status}`);
   return ignored('stale', 'the attempt no longer holds the lease of its job');
 }
