@@ -53,7 +53,7 @@ export const limits = {
   parametersBytes: 256 * 1024,
   /** Output of one job, inline. */
   outputBytes: 256 * 1024,
-  /** Parameters and inputs of one assignment together, so that it fits into a frame. */
+  /** Parameters and inputs of one assignment together, names included, so that it fits into a frame. */
   assignmentBytes: 768 * 1024,
   /** Inputs of a workflow. */
   inputsBytes: 256 * 1024,

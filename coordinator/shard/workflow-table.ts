@@ -7,7 +7,6 @@
  * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them.
  */
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
-import { hasEnded } from '@workflow-orchestrator/engine/machine';
 import { Deque } from './deque.ts';
 import { History } from './history.ts';
 import type { ReadyJob } from './ready-queue.ts';
@@ -100,6 +99,8 @@ export class WorkflowTable {
   /** The workflow has ended and that is committed: from now on it may be forgotten. */
   ended(record: WorkflowRecord): void {
     this.#open -= 1;
+    record.queued = null;
+    record.awaited = null;
     record.bytes = approximateBytes(record.state);
     this.#endedBytes += record.bytes;
     this.#ended.push(record);
@@ -145,11 +146,19 @@ function matches(state: WorkflowState, filter: ListFilter): boolean {
   return true;
 }
 
+/** What an ended workflow takes in memory with its history; measured, besides its payloads. */
+const WORKFLOW_BYTES = 1_400;
+const JOB_BYTES = 1_100;
+const ATTEMPT_BYTES = 300;
+
 function approximateBytes(state: WorkflowState): number {
-  let bytes = 1_000 + state.inputs.data.length;
+  let bytes = WORKFLOW_BYTES + state.inputs.data.length + (state.outputs?.data.length ?? 0);
   for (const job of state.jobs) {
-    bytes += 500 + (job.output?.data.length ?? 0) + (job.parameters?.data.length ?? 0) + (job.checkpoint?.data.length ?? 0);
-    if (hasEnded(job.phase)) for (const attempt of job.attempts) bytes += 150 + (attempt.error?.details?.data.length ?? 0);
+    bytes += JOB_BYTES + (job.output?.data.length ?? 0) + (job.parameters?.data.length ?? 0) + (job.checkpoint?.data.length ?? 0);
+    for (const { error } of job.attempts) {
+      bytes += ATTEMPT_BYTES;
+      if (error !== null) bytes += error.message.length + error.stack.length + (error.details?.data.length ?? 0);
+    }
   }
   return bytes;
 }

@@ -157,6 +157,8 @@ t.test('outputs are computed when the workflow ends well; one that cannot be com
 t.test('parameters and inputs that no assignment could carry fail the job: at the limit it runs, one byte over it does not', async (t) => {
   const output = (bytes: number): Payload => ({ encoding: 'json', data: new Uint8Array(bytes).fill(0x20) });
   const parameters: Template = { kind: 'static', payload: { encoding: 'json', data: new Uint8Array(100) } };
+  // Two inputs whose names have one character.
+  const names = 2 * (44 + 3);
   for (const [over, phase] of [
     [0, 'READY'],
     [1, 'FAILED'],
@@ -165,7 +167,7 @@ t.test('parameters and inputs that no assignment could carry fail the job: at th
     run.assign(job('a'));
     run.succeed(job('a'), output(200));
     run.assign(job('b'));
-    run.succeed(job('b'), output(limits.assignmentBytes - 300 + over));
+    run.succeed(job('b'), output(limits.assignmentBytes - 300 - names + over));
     t.equal(run.state.jobs[job('c')].phase, phase);
     if (over > 0) t.match(run.state.jobs[job('c')].error, { code: 'INPUT_TOO_LARGE', retryable: false });
   }

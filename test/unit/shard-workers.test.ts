@@ -6,6 +6,7 @@ import { create } from '@bufbuild/protobuf';
 import { PayloadSchema, ResultSchema } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import t from 'tap';
+import { assignmentBytes } from '../../coordinator/gateway/session/outgoing.ts';
 import { REFUSAL_PAUSE_MS } from '../../coordinator/shard/workers.ts';
 import { graphOf } from '../engine-support/graphs.ts';
 import type { WorkerDouble } from '../shard-support/worker-double.ts';
@@ -536,4 +537,32 @@ t.test('the result of another worker id under the right token counts, and the ho
   worker.beat();
   await world.settle();
   t.equal(worker.heard.at(-1), `revoke ${leaseToken}`);
+});
+
+t.test('whatever the engine lets run fits into a frame: many sources with long names, parameters, a checkpoint', async (t) => {
+  const sources = 2_000;
+  const name = (index: number): string => `${index}-${'n'.repeat(100)}`;
+  const edges = Array.from({ length: sources }, (_, index) => `${name(index)}.ok->z`).join(', ');
+  const graph = graphOf(edges);
+  const world = await ShardWorld.open();
+  const worker = world.worker('w1', { slots: sources });
+  const id = await world.start(graph);
+  // As much output as still leaves the job READY.
+  const named =
+    sources * 44 + 3 * Array.from({ length: sources }, (_, index) => name(index).length).reduce((sum, length) => sum + length, 0);
+  const each = Math.floor((limits.assignmentBytes - named - 2) / sources);
+  for (const token of [...worker.unanswered.keys()]) worker.accept(token);
+  for (const token of [...worker.running.keys()]) worker.succeed(token, 'x'.repeat(each));
+  await world.settle();
+  t.equal(world.state(id).jobs[graph.indexOf.get('z') ?? 0].phase, 'READY');
+  const token = await take(world, worker);
+  worker.beat({ checkpoint: 'x'.repeat(limits.checkpointBytes) });
+  worker.lost();
+  worker.attach();
+  await world.settle();
+  const assignment = worker.assigned.at(-1);
+  t.not(assignment?.leaseToken, token);
+  t.equal(assignment?.checkpoint?.data.length, limits.checkpointBytes);
+  t.equal(assignment?.inputs.length, sources);
+  t.ok(assignment !== undefined && assignmentBytes(assignment) < limits.frameBytes);
 });

@@ -81,11 +81,19 @@ function decideJob(draft: Draft, at: number, index: number): boolean {
   return false;
 }
 
+/** What an input takes in an assignment besides its value and its name, at most; and a character of the name. */
+const INPUT_BYTES = 44;
+const NAME_CHARACTER_BYTES = 3;
+
+/** Bytes of the fixed parameters and of the inputs. Names count too: a job with thousands of sources has to fit into one message all the same. */
 function assignmentBytes(state: WorkflowState, index: number, from: readonly number[]): number {
   const { parameters, inEdges } = state.graph.jobs[index]!;
   let bytes = parameters.kind === 'static' ? parameters.payload.data.length : 0;
   if (inEdges.length === 0) bytes += state.inputs.data.length;
-  for (const source of from) bytes += state.jobs[source]!.output?.data.length ?? 0;
+  for (const source of from) {
+    const { id } = state.graph.jobs[source]!;
+    bytes += INPUT_BYTES + NAME_CHARACTER_BYTES * id.length + (state.jobs[source]!.output?.data.length ?? 0);
+  }
   return bytes;
 }
 
