@@ -5,6 +5,7 @@
  * 1. An effect added after some events is released only when those events are committed; effects are released in the order in which they were added.
  * 2. At most one commit is in flight. What is decided meanwhile is the next batch.
  * 3. After anything but `durable`, and after `stop`, no effect is ever released again.
+ * 4. An effect that throws, and a store that does, is a broken invariant: whoever owns the loop is told, and must stop it.
  */
 import type { CommitOutcome, JournalBatch, JournalEntry, Ownership, Store } from '../store/store.ts';
 
@@ -24,11 +25,15 @@ export interface BatchCaps {
   readonly bytes: number;
 }
 
+/** A commit that did not succeed. */
+export type FailedCommit = Exclude<CommitOutcome, { kind: 'durable' }>;
+
 export class CommitLoop {
   readonly #store: Store;
   readonly #ownership: Ownership;
   readonly #caps: BatchCaps;
-  readonly #onFailure: (outcome: Exclude<CommitOutcome, { kind: 'durable' }>) => void;
+  readonly #onFailure: (outcome: FailedCommit) => void;
+  readonly #onBroken: (error: unknown) => void;
   readonly #onBatch: (events: number) => void;
   /** Batches that wait, the last of them open. */
   #waiting: OpenBatch[] = [];
@@ -44,13 +49,15 @@ export class CommitLoop {
     store: Store,
     ownership: Ownership,
     caps: BatchCaps,
-    onFailure: (outcome: Exclude<CommitOutcome, { kind: 'durable' }>) => void,
+    onFailure: (outcome: FailedCommit) => void,
+    onBroken: (error: unknown) => void,
     onBatch: (events: number) => void,
   ) {
     this.#store = store;
     this.#ownership = ownership;
     this.#caps = caps;
     this.#onFailure = onFailure;
+    this.#onBroken = onBroken;
     this.#onBatch = onBatch;
     this.#nextSeq = ownership.lastSeq + 1;
     this.#committedSeq = ownership.lastSeq;
@@ -125,19 +132,24 @@ export class CommitLoop {
     this.#inFlight = true;
     const journalBatch: JournalBatch = { firstSeq, lastSeq, entries: batch.entries };
     this.#onBatch(batch.events);
-    void this.#store.commit(this.#ownership, journalBatch).then((outcome) => {
-      this.#inFlight = false;
-      if (this.#isOver) return;
-      if (outcome.kind !== 'durable') {
-        this.stop();
-        this.#onFailure(outcome);
-        return;
-      }
-      this.#committedSeq = lastSeq;
-      this.#events -= batch.events;
-      this.#bytes -= batch.bytes;
-      for (const effect of batch.effects) effect();
-      this.flush();
-    });
+    void this.#store
+      .commit(this.#ownership, journalBatch)
+      .then((outcome) => this.#end(batch, lastSeq, outcome))
+      .catch((error: unknown) => this.#onBroken(error));
+  }
+
+  #end(batch: OpenBatch, lastSeq: number, outcome: CommitOutcome): void {
+    this.#inFlight = false;
+    if (this.#isOver) return;
+    if (outcome.kind !== 'durable') {
+      this.stop();
+      this.#onFailure(outcome);
+      return;
+    }
+    this.#committedSeq = lastSeq;
+    this.#events -= batch.events;
+    this.#bytes -= batch.bytes;
+    for (const effect of batch.effects) effect();
+    this.flush();
   }
 }

@@ -10,7 +10,8 @@
  * 2. A reply, an assignment, an ack, a notification leaves only after the commit of everything decided before it. Reads too: nobody is ever shown
  *    what might still be lost.
  * 3. Refused for overload means: no effect at all, and the caller is told when to come again.
- * 4. Time never goes back, not even over a recovery: where the clock is behind the journal, time goes on from the journal's last moment.
+ * 4. What throws in a turn is a broken invariant: the shard stops before anything of that turn is written.
+ * 5. Time never goes back, not even over a recovery: where the clock is behind the journal, time goes on from the journal's last moment.
  */
 import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
 import { decide, hasEnded, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
@@ -112,6 +113,7 @@ export class Shard implements WorkerInbox {
       ownership,
       caps,
       (outcome) => this.#fail(`commit: ${'message' in outcome ? outcome.message : outcome.kind}`),
+      (error) => this.#break(error),
       (events) => observer.committed(events),
     );
     this.#core = new ShardCore(this.#table, commits, ownership, ports, observer);
@@ -276,7 +278,14 @@ export class Shard implements WorkerInbox {
   #turn(): void {
     this.#turnPlanned = false;
     if (this.#stopped) return;
-    const at = this.#now();
+    try {
+      this.#decide(this.#now());
+    } catch (error) {
+      this.#break(error);
+    }
+  }
+
+  #decide(at: number): void {
     const inputs = this.#inbox;
     this.#inbox = [];
     for (const input of inputs) input(at);
@@ -284,13 +293,12 @@ export class Shard implements WorkerInbox {
     this.#core.match(at);
     this.#core.commits.flush();
     const due = this.#core.nextDue();
-    if (due !== this.#alarmAt) {
-      this.#alarmAt = due;
-      this.#ports.alarm(due === null ? null : due - this.#aheadMs, () => {
-        this.#alarmAt = null;
-        this.#plan();
-      });
-    }
+    if (due === this.#alarmAt) return;
+    this.#alarmAt = due;
+    this.#ports.alarm(due === null ? null : due - this.#aheadMs, () => {
+      this.#alarmAt = null;
+      this.#plan();
+    });
   }
 
   #now(): number {
@@ -306,6 +314,11 @@ export class Shard implements WorkerInbox {
     const ended = records.filter(({ state }) => hasEnded(state.status)).sort((a, b) => a.state.endedAt - b.state.endedAt);
     for (const record of ended) this.#table.ended(record);
     this.#plan();
+  }
+
+  /** What must not be possible: nothing of this turn is written, and nothing follows it. */
+  #break(error: unknown): void {
+    this.#fail(`an invariant is broken: ${error instanceof Error ? error.stack : String(error)}`);
   }
 
   #fail(reason: string): void {

@@ -47,6 +47,17 @@ export interface ListFilter {
   readonly limit: number;
 }
 
+/** A part of a list. */
+export interface ListPart {
+  /** Newest first, at most `limit`. */
+  readonly states: WorkflowState[];
+  /** The id below which the list goes on; null at its end. */
+  readonly next: string | null;
+}
+
+/** Workflows that one part of a list looks at: a filter that matches little must not hold up everybody else. */
+export const LIST_SCAN = 10_000;
+
 /** How much of ended workflows is kept. */
 export interface Retention {
   readonly workflows: number;
@@ -58,8 +69,9 @@ export class WorkflowTable {
   readonly #keys = new Map<string, string>();
   readonly #ended = new Deque<WorkflowRecord>();
   readonly #retention: Retention;
-  /** Ids in the order of submission; forgotten ones are left until they are many. */
+  /** In the order of submission, ids and records side by side; one that was forgotten leaves its id, until there are as many of those as workflows. */
   #ids: string[] = [];
+  #order: (WorkflowRecord | undefined)[] = [];
   #endedBytes = 0;
   #open = 0;
 
@@ -91,6 +103,7 @@ export class WorkflowTable {
     const record: WorkflowRecord = { state, events, wakeAt: 0, queued: null, awaited: null, watchers: null, bytes: 0 };
     this.#records.set(state.id, record);
     this.#ids.push(state.id);
+    this.#order.push(record);
     if (state.idempotencyKey !== '') this.#keys.set(state.idempotencyKey, state.id);
     this.#open += 1;
     return record;
@@ -110,31 +123,37 @@ export class WorkflowTable {
       this.#endedBytes -= oldest.bytes;
       this.#records.delete(oldest.state.id);
       if (this.#keys.get(oldest.state.idempotencyKey) === oldest.state.id) this.#keys.delete(oldest.state.idempotencyKey);
-      if (this.#ids.length > 2 * this.#records.size + 1_000) this.#ids = this.#ids.filter((id) => this.#records.has(id));
+      this.#order[this.#place(oldest.state.id)] = undefined;
     }
+    if (this.#ids.length <= 2 * this.#records.size + 1_000) return;
+    this.#order = this.#order.filter((kept) => kept !== undefined);
+    this.#ids = this.#order.map((kept) => kept!.state.id);
   }
 
-  /** Newest first. */
-  list(filter: ListFilter): WorkflowState[] {
-    const found: WorkflowState[] = [];
-    for (let i = this.#start(filter.beforeId); i >= 0 && found.length < filter.limit; i--) {
-      const state = this.#records.get(this.#ids[i]!)?.state;
-      if (state !== undefined && matches(state, filter)) found.push(state);
+  /** The part of a list that is found among the next `LIST_SCAN` workflows. */
+  list(filter: ListFilter): ListPart {
+    const states: WorkflowState[] = [];
+    const first = (filter.beforeId === '' ? this.#ids.length : this.#place(filter.beforeId)) - 1;
+    const last = Math.max(0, first - LIST_SCAN + 1);
+    for (let place = first; place >= last; place--) {
+      const state = this.#order[place]?.state;
+      if (state === undefined || !matches(state, filter)) continue;
+      states.push(state);
+      if (states.length === filter.limit) return { states, next: place === 0 ? null : state.id };
     }
-    return found;
+    return { states, next: last === 0 ? null : this.#ids[last]! };
   }
 
-  /** The place of the newest id below `beforeId`. */
-  #start(beforeId: string): number {
-    if (beforeId === '') return this.#ids.length - 1;
+  /** The place of the oldest id that is not below `id`. */
+  #place(id: string): number {
     let low = 0;
     let high = this.#ids.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#ids[middle]! < beforeId) low = middle + 1;
+      if (this.#ids[middle]! < id) low = middle + 1;
       else high = middle;
     }
-    return low - 1;
+    return low;
   }
 }
 

@@ -152,18 +152,27 @@ export function storeContract(t: Test, name: string, makeHarness: () => Promise<
     t.same(plain(await loaded(store, 443)), plain(batches.slice(443)));
   });
 
-  on('definitions are kept once, oldest first, with the text of the first', async (t, harness, store) => {
-    const { stored } = definitionOf('red', 1_900_000_000_000);
-    t.same(await store.putDefinition(stored), stored);
-    t.same(await store.putDefinition({ ...blue.stored, yaml: 'another text', registeredAt: 5 }), blue.stored);
+  on('definitions are kept once with their first text, in the order in which they were last registered', async (t, harness, store) => {
+    const [red, green] = [definitionOf('red', 1_900_000_000_000).stored, definitionOf('green', 0).stored];
     const all = async (from: Store): Promise<unknown[]> => {
       const found: unknown[] = [];
       for await (const definition of from.definitions()) found.push(definition);
       return found;
     };
-    t.same(await all(store), [blue.stored, stored]);
+    t.same(await store.putDefinition(red), red);
+    t.same(await store.putDefinition(green), green);
+    t.same(
+      await store.putDefinition({ ...blue.stored, yaml: 'another text', registeredAt: 5 }),
+      blue.stored,
+      'an earlier time changes nothing',
+    );
+    t.same(await all(store), [green, blue.stored, red]);
+    const later = { ...blue.stored, registeredAt: 2_000_000_000_000 };
+    t.same(await store.putDefinition({ ...later, yaml: 'another text' }), later);
+    t.same(await store.putDefinition({ ...later, registeredAt: 0 }), later, 'known from a submit: nothing new');
+    t.same(await all(store), [green, red, later]);
     await store.close();
-    t.same(await all(await harness.open()), [blue.stored, stored]);
+    t.same(await all(await harness.open()), [green, red, later]);
   });
 
   t.test(`${name}: two coordinators: the one that came later has the shard`, async (t) => {

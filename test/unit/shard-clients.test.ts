@@ -4,7 +4,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { History } from '../../coordinator/shard/history.ts';
-import { type ListFilter, WorkflowTable } from '../../coordinator/shard/workflow-table.ts';
+import { LIST_SCAN, type ListFilter, WorkflowTable } from '../../coordinator/shard/workflow-table.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { epochMs } from '../shard-support/ports.ts';
 import type { WorkerDouble } from '../shard-support/worker-double.ts';
@@ -339,7 +339,7 @@ t.test('lists are newest first, filtered by what was asked', async (t) => {
   await world.start({ ...one, name: 'other' }, { labels: { team: 'blue' }, start: false });
   await serve(world, worker);
   const list = async (filter: Partial<ListFilter>): Promise<string[]> => {
-    const reply = world.shard.query((table) => table.list({ ...everything, ...filter }).map(({ id }) => id.slice(-1)));
+    const reply = world.shard.query((table) => table.list({ ...everything, ...filter }).states.map(({ id }) => id.slice(-1)));
     await world.settle();
     return await reply;
   };
@@ -380,14 +380,13 @@ t.test('pages of a list meet each workflow once, whatever ends and is forgotten 
         if (record !== undefined) table.ended(record);
       };
       for (const step of steps) step === 'add' ? add() : end();
-      const before = new Set(table.list({ ...everything, limit: 1_000 }).map(({ id }) => id));
+      const before = new Set(table.list({ ...everything, limit: 1_000 }).states.map(({ id }) => id));
       const seen: string[] = [];
-      let beforeId = '';
-      for (let page = 0; ; page++) {
-        const found = table.list({ ...everything, limit, beforeId });
-        if (found.length === 0) break;
-        seen.push(...found.map(({ id }) => id));
-        beforeId = seen.at(-1) ?? '';
+      let beforeId: string | null = '';
+      for (let page = 0; beforeId !== null; page++) {
+        const { states, next } = table.list({ ...everything, limit, beforeId });
+        seen.push(...states.map(({ id }) => id));
+        beforeId = next;
         if (disturbances[page] === true) add();
         else if (disturbances[page] === false) end();
       }
@@ -397,6 +396,22 @@ t.test('pages of a list meet each workflow once, whatever ends and is forgotten 
     },
   );
   t.doesNotThrow(() => fc.assert(property));
+});
+
+t.test('a list that matches little is told in parts, each of which looks at a bounded number of workflows', async (t) => {
+  const table = new WorkflowTable({ workflows: 1_000_000, bytes: 1_000_000_000 });
+  const count = 2 * LIST_SCAN + 5;
+  for (let number = 0; number < count; number++) {
+    table.add({ ...stateOf(`wf-${String(number).padStart(6, '0')}`), labels: { rare: String(number % LIST_SCAN === 3) } });
+  }
+  const filter = { ...everything, labels: new Map([['rare', 'true']]) };
+  const parts: string[][] = [];
+  for (let beforeId: string | null = ''; beforeId !== null; ) {
+    const { states, next } = table.list({ ...filter, beforeId });
+    parts.push(states.map(({ id }) => id));
+    beforeId = next;
+  }
+  t.same(parts, [['wf-020003'], ['wf-010003'], ['wf-000003']], 'in three parts');
 });
 
 function stateOf(id: string, inputs = json({})) {

@@ -6,7 +6,7 @@ import t from 'tap';
 import { type BatchCaps, CommitLoop } from '../../coordinator/shard/commit-loop.ts';
 import { sizeOf } from '../../coordinator/shard/event-size.ts';
 import { ShardStopped } from '../../coordinator/shard/shard.ts';
-import type { CommitOutcome, JournalEntry } from '../../coordinator/store/store.ts';
+import type { CommitOutcome, JournalEntry, Store } from '../../coordinator/store/store.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { HeldStore } from '../shard-support/held-store.ts';
 import { ShardWorld } from '../shard-support/world.ts';
@@ -17,16 +17,18 @@ function entryOf(events: number, workflowId = 'wf'): JournalEntry {
   return { workflowId, firstEventSeq: 1, events: Array.from({ length: events }, () => ({ kind: 'started', at: 1 }) as const) };
 }
 
-async function loopOver(store: HeldStore, caps = wide): Promise<{ loop: CommitLoop; failures: CommitOutcome[] }> {
+async function loopOver(store: Store, caps = wide) {
   const failures: CommitOutcome[] = [];
+  const broken: unknown[] = [];
   const loop = new CommitLoop(
     store,
     await store.acquire(),
     caps,
     (outcome) => failures.push(outcome),
+    (error) => broken.push(error),
     () => {},
   );
-  return { loop, failures };
+  return { loop, failures, broken };
 }
 
 async function breathe(): Promise<void> {
@@ -145,6 +147,29 @@ t.test('a loop that was stopped commits nothing more and tells nobody of what wa
   await store.release();
   await breathe();
   t.same([seen, failures, store.journal.lastSeq, store.inFlight], [[], [], 1, 0]);
+});
+
+t.test('an effect that throws and a store that does are told, and nothing goes on', async (t) => {
+  const store = new HeldStore();
+  const { loop, broken } = await loopOver(store);
+  const seen: string[] = [];
+  loop.append(entryOf(1), 1);
+  loop.after(() => {
+    throw new Error('impossible');
+  });
+  loop.after(() => seen.push('after it'));
+  loop.flush();
+  await breathe();
+  t.match(broken, [{ message: 'impossible' }]);
+  t.same(seen, []);
+
+  const failing = new HeldStore();
+  failing.commit = () => Promise.reject(new Error('a store must not do this'));
+  const other = await loopOver(failing);
+  other.loop.append(entryOf(1), 1);
+  other.loop.flush();
+  await breathe();
+  t.match(other.broken, [{ message: 'a store must not do this' }]);
 });
 
 t.test('any order of facts, effects and commits: every effect after its facts, in order, each once', async (t) => {
@@ -319,4 +344,21 @@ t.test('a reader that throws is told so, and harms nobody', async (t) => {
   await world.settle();
   await t.rejects(failing, { message: 'no such job' });
   t.equal(await other, 0);
+});
+
+t.test('what must not be possible stops the shard, and nothing of that turn is written', async (t) => {
+  const [job] = graphOf('a').jobs;
+  const throwing = () => {
+    throw new Error('a condition that throws');
+  };
+  const world = await ShardWorld.open();
+  void world.submit(graphOf('a'));
+  void world.submit(graphOf('a', { jobs: { a: { ...job, condition: { source: 'x', evaluate: throwing } } } }));
+  await world.settle();
+  t.match(world.ports.stopped, /an invariant is broken: Error: a condition that throws\n.*at /);
+  t.equal(world.store.journal.lastSeq, 0);
+  await t.rejects(
+    world.shard.query(() => 1),
+    ShardStopped,
+  );
 });

@@ -2,6 +2,7 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
+import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
 import {
   BatchSubmitResultSchema,
   BatchSubmitWorkflowsResponseSchema,
@@ -119,14 +120,22 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
       return create(GetWorkflowResponseSchema, { workflow });
     },
 
-    async listWorkflows(request) {
+    async listWorkflows(request, { signal }) {
       const filter = filterOf(request);
-      const { states, at } = await answered(
-        shard.query((table, at) => ({ states: table.list({ ...filter, limit: filter.limit + 1 }), at })),
-      );
+      const states: WorkflowState[] = [];
+      let now = 0;
+      // One more than a page, to know whether there is a next one. Each part is a turn of its own.
+      for (let beforeId: string | null = filter.beforeId; beforeId !== null && states.length <= filter.limit; ) {
+        if (signal.aborted) throw new ConnectError('the caller is gone', Code.Canceled);
+        const part: Partial<ListFilter> = { beforeId, limit: filter.limit + 1 - states.length };
+        const { found, at } = await answered(shard.query((table, at) => ({ found: table.list({ ...filter, ...part }), at })));
+        states.push(...found.states);
+        beforeId = found.next;
+        now = at;
+      }
       const page = states.slice(0, filter.limit);
       return create(ListWorkflowsResponseSchema, {
-        workflows: page.map((state) => renderWorkflow(state, 'summary', durability, at)),
+        workflows: page.map((state) => renderWorkflow(state, 'summary', durability, now)),
         nextPageToken: states.length > page.length ? pageTokenOf('workflows', page.at(-1)!.id) : '',
       });
     },

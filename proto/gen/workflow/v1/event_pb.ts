@@ -1106,7 +1106,7 @@ export type JobCheckpointed = Message<"workflow.v1.JobCheckpointed"> & {
   jobIndex: number;
 
   /**
-   * What it stored.
+   * What it stored. A watcher is shown the last one of each job; earlier ones are events without contents.
    *
    * @generated from field: workflow.v1.Payload checkpoint = 2;
    */
@@ -1127,7 +1127,7 @@ export type JobCheckpointedJson = {
   jobIndex?: number;
 
   /**
-   * What it stored.
+   * What it stored. A watcher is shown the last one of each job; earlier ones are events without contents.
    *
    * @generated from field: workflow.v1.Payload checkpoint = 2;
    */
