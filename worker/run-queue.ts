@@ -4,6 +4,7 @@
  * Invariants
  * 1. Jobs start in the order in which they were assigned.
  * 2. Starting goes on for at most `sliceMs` before the event loop turns; one handler alone may take longer.
+ * 3. `before` runs ahead of the first start of each turn: what must have left before a handler can stop the process leaves there.
  */
 
 /** How long handlers are started without a break. */
@@ -14,8 +15,8 @@ export interface RunQueue<T> {
   add(item: T): void;
 }
 
-/** Makes a queue; `start` must not throw. `now`: milliseconds of a clock that never goes back. */
-export function createRunQueue<T>(start: (item: T) => void, now: () => number): RunQueue<T> {
+/** Makes a queue; neither `start` nor `before` may throw. `now`: milliseconds of a clock that never goes back. */
+export function createRunQueue<T>(start: (item: T) => void, before: () => void, now: () => number): RunQueue<T> {
   let waiting: T[] = [];
   let next = 0;
   let isScheduled = false;
@@ -28,6 +29,7 @@ export function createRunQueue<T>(start: (item: T) => void, now: () => number): 
 
   function startSome(): void {
     isScheduled = false;
+    before();
     const until = now() + sliceMs;
     while (next < waiting.length) {
       if (now() >= until) {

@@ -48,7 +48,12 @@ export class WorkerStream {
   readonly #session: WorkerSession;
   readonly #sockets = new Map<number, Socket>();
   readonly #attempts = new Map<string, Attempt>();
-  readonly #queue = createRunQueue<Attempt>((attempt) => void this.#run(attempt), now);
+  readonly #queue = createRunQueue<Attempt>(
+    (attempt) => void this.#run(attempt),
+    // The acceptance is on its way before the handler begins: one that ends or blocks this process has had its attempt.
+    () => this.#flush(),
+    now,
+  );
   readonly #started = deferred();
   #alarm: NodeJS.Timeout | null = null;
   #isAwake = false;
@@ -185,6 +190,7 @@ export class WorkerStream {
   }
 
   #flush(): void {
+    if (!this.#isAwake) return;
     this.#isAwake = false;
     const link = live(this.#session)?.wire.link;
     const socket = link === undefined ? undefined : this.#sockets.get(link);

@@ -44,6 +44,19 @@ t.test('a job that says max_attempts: 1 is not run twice, whatever happens to it
   t.equal(workers.lines().length, 1);
 });
 
+t.test('a job that ends its worker at once has had its attempt: max_attempts: 1 holds', async (t) => {
+  const { client, url } = await startCoordinator(t);
+  const workers = testWorkers(t, t.testdir());
+  await workers.start(url, 'w1');
+  await workers.start(url, 'w2');
+  const yaml = 'workflow: { name: poison, jobs: [{ id: boom, type: crash, retry: { max_attempts: 1 } }] }';
+  const { id } = await client.submitAndStartWorkflow({ yaml });
+  const workflow = await client.waitFor(id, { timeoutMs: 20_000 });
+  t.equal(workflow.status, Workflow_Status.FAILED);
+  t.equal(workflow.error?.code, 'WORKER_LOST');
+  t.equal(workers.lines().length, 1, 'it ran once');
+});
+
 t.test('SIGTERM of a worker loses and repeats nothing', async (t) => {
   const { client, url } = await startCoordinator(t);
   const workers = testWorkers(t, t.testdir());

@@ -29,6 +29,11 @@ worker.handle('fail', (job) => {
   throw new PermanentError('it was told to fail', { code: 'TOLD_TO' });
 });
 
+worker.handle('crash', (job) => {
+  note('start', job);
+  process.exit(7);
+});
+
 worker.handle('echo', (job) => {
   note('start', job);
   return { parameters: job.parameters, input: job.input };
