@@ -214,7 +214,9 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
       break;
     case 'read': {
       const id = choose(world.ids, pick);
-      if (id !== undefined) void world.read(id);
+      if (id === undefined) break;
+      void world.read(id);
+      if (world.has(id)) world.watch(id, ms % (world.store.eventsOf(id).length + 1));
       break;
     }
     case 'recover':

@@ -4,6 +4,8 @@
  * Checked with every effect (`violations` has what was found)
  * 1. Nothing is seen outside before it is committed: replies, assignments, acks, watched events.
  * 2. A job is assigned only after it and the outcomes of its sources are committed.
+ * 3. After a cancel that was acknowledged nothing is assigned but clean-up, after one with force nothing at all.
+ * 4. Those who watch see every event once, in order.
  */
 import type { Graph, Json } from '@workflow-orchestrator/engine/definition';
 import { hasEnded, type WorkflowState } from '@workflow-orchestrator/engine/machine';
@@ -39,6 +41,8 @@ export class ShardWorld {
   readonly violations: string[] = [];
   /** When the last recovery was; 0 when there was none. */
   recoveredAt = 0;
+  /** Workflows of which a cancel was acknowledged, and whether it was forced. */
+  readonly #cancelled = new Map<string, boolean>();
   readonly #bounds: Partial<ShardBounds>;
   #shard: Shard | null = null;
 
@@ -129,6 +133,7 @@ export class ShardWorld {
   async command(id: string, command: ClientCommand): Promise<CommandReply> {
     const reply = await this.shard.command(id, command);
     if (reply.kind !== 'not-found') this.#checkShown(`a reply to ${command.kind}`, reply.state);
+    if (command.kind === 'cancel' && reply.kind === 'done') this.#cancelled.set(id, command.force || this.#cancelled.get(id) === true);
     return reply;
   }
 
@@ -194,6 +199,9 @@ export class ShardWorld {
   #checkAssigned({ workflowId, jobId, leaseToken }: Assignment): void {
     const { graph } = this.state(workflowId);
     const job = graph.jobs[graph.indexOf.get(jobId) ?? -1];
+    const isForced = this.#cancelled.get(workflowId);
+    if (isForced === true || (isForced === false && !job.alwaysRun))
+      this.violations.push(`${leaseToken}: ${jobId} was assigned after a cancel`);
     const committed = this.store.eventsOf(workflowId);
     const happened = (kinds: readonly string[], index: number): boolean => {
       return committed.some((event) => kinds.includes(event.kind) && 'job' in event && event.job === index);

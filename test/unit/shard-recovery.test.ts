@@ -361,6 +361,7 @@ t.test('what was told to stop is told again when its worker comes back, and ends
   const other = lonely.world.worker('w2');
   await lonely.world.advance(limits.leaseMs + limits.cancelGraceMs - 1);
   t.equal(lonely.world.state(lonely.id).status, 'RUNNING');
+  t.equal(lonely.world.shard.stats().readyJobs, 0, 'it is in no queue');
   await lonely.world.advance(1);
   t.equal(lonely.world.state(lonely.id).status, 'CANCELLED');
   t.equal(other.assigned.length, 0, 'and nobody else was given it');
