@@ -3,7 +3,7 @@
  *
  * Invariants
  * 1. Only the token of the current lease can change a job. Any other is `stale`, or `duplicate` when its result is the one on record.
- * 2. An attempt that no worker accepted leaves no trace.
+ * 2. An attempt that no worker accepted leaves no trace, unless its workers were lost `LOST_OFFERS_MAX` times in a row.
  * 3. After a cancel no attempt follows another: not after a recovery either, which knows no longer who was told to stop.
  */
 import type { Payload } from '../definition/graph.ts';
@@ -14,6 +14,12 @@ import { retryDelayMs, WORKER_LOST } from './retry.ts';
 import { permanentError, settle } from './settle.ts';
 import { type AttemptRecord, type EndedAttempt, hasEnded, type JobError, type JobState, type Lease, type WorkflowState } from './state.ts';
 import { isToStop } from './timers.ts';
+
+/**
+ * Offers in a row whose worker is lost before it answers. The last of them counts as an attempt: a job that stops whoever takes it must not
+ * go round for ever, though none of its workers lived long enough to say that it had begun.
+ */
+const LOST_OFFERS_MAX = 3;
 
 type AttemptCommand = Extract<Command, { token: string }>;
 
@@ -34,7 +40,7 @@ export function decideAttempt(state: WorkflowState, command: AttemptCommand): De
       break;
     case 'release':
       if (lease.acceptedAt !== null) return ignored('invalid', 'the attempt was accepted; only a result ends it');
-      giveBack(draft, at, command.job, lease, command.reason);
+      giveBack(draft, at, command.job, lease, command.reason, false);
       break;
     case 'beat':
       if (command.checkpoint !== null) draft.emit({ kind: 'jobCheckpointed', at, job: command.job, checkpoint: command.checkpoint });
@@ -51,7 +57,7 @@ export function decideAttempt(state: WorkflowState, command: AttemptCommand): De
       endAttempt(draft, at, command.job, recordOf(lease, at - command.runningMs), command.outcome);
       break;
     case 'workerLost': {
-      if (lease.acceptedAt === null) giveBack(draft, at, command.job, lease, command.message);
+      if (lease.acceptedAt === null && job.lostOffers + 1 < LOST_OFFERS_MAX) giveBack(draft, at, command.job, lease, command.message, true);
       else {
         const error = { ...permanentError(WORKER_LOST, command.message), retryable: true };
         endAttempt(
@@ -138,8 +144,8 @@ function reattach(state: WorkflowState, job: JobState, command: Extract<Command,
 }
 
 /** Takes an attempt back that did nothing. A job that was told to stop has its wish. */
-function giveBack(draft: Draft, at: number, index: number, lease: Lease, reason: string): void {
-  if (lease.cancelAt === null) draft.emit({ kind: 'attemptReleased', at, job: index, reason });
+function giveBack(draft: Draft, at: number, index: number, lease: Lease, reason: string, workerLost: boolean): void {
+  if (lease.cancelAt === null) draft.emit({ kind: 'attemptReleased', at, job: index, reason, workerLost });
   else {
     draft.emit({ kind: 'jobCancelled', at, job: index, attempt: null });
     settle(draft, at, [index]);
@@ -153,7 +159,7 @@ export function endAttempt(draft: Draft, at: number, index: number, record: Atte
   const toldToStop = lease !== null && lease.cancelAt !== null;
   switch (outcome.kind) {
     case 'released':
-      if (lease !== null) giveBack(draft, at, index, lease, 'given back by the worker');
+      if (lease !== null) giveBack(draft, at, index, lease, 'given back by the worker', false);
       return;
     case 'succeeded': {
       const misfit = misfitOf(state, index, outcome.output);

@@ -75,7 +75,14 @@ export type VolatileEvent =
       readonly fencingToken: number;
     }
   | { readonly kind: 'attemptAccepted'; readonly at: number; readonly job: number; readonly startedAt: number }
-  | { readonly kind: 'attemptReleased'; readonly at: number; readonly job: number; readonly reason: string }
+  | {
+      readonly kind: 'attemptReleased';
+      readonly at: number;
+      readonly job: number;
+      readonly reason: string;
+      /** Its worker was lost before it had answered. */
+      readonly workerLost: boolean;
+    }
   | {
       readonly kind: 'attemptBeat';
       readonly at: number;

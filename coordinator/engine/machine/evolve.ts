@@ -31,7 +31,11 @@ export function fork(state: WorkflowState): WorkflowState {
 
 /** The state without what is volatile: what the durable events alone give. A new container. */
 export function stripLeases(state: WorkflowState): WorkflowState {
-  return { ...state, recoveredAt: 0, jobs: state.jobs.map((job) => (job.lease === null ? job : { ...job, lease: null })) };
+  return {
+    ...state,
+    recoveredAt: 0,
+    jobs: state.jobs.map((job) => (job.lease === null && job.lostOffers === 0 ? job : { ...job, lease: null, lostOffers: 0 })),
+  };
 }
 
 /**
@@ -56,6 +60,7 @@ const PENDING_JOB: JobState = {
   error: null,
   endedAt: 0,
   lease: null,
+  lostOffers: 0,
 };
 
 function submitted(event: Extract<DurableEvent, { kind: 'submitted' }>): WorkflowState {
@@ -144,6 +149,7 @@ function evolveDurable(state: WorkflowState, event: Exclude<DurableEvent, { kind
         error: event.error,
         notBefore: event.nextAttemptAt,
         lease: null,
+        lostOffers: 0,
       };
       return;
     }
@@ -196,10 +202,11 @@ function evolveVolatile(state: WorkflowState, event: VolatileEvent): void {
       };
       return;
     case 'attemptAccepted':
-      if (job.lease !== null) state.jobs[event.job] = { ...job, lease: { ...job.lease, acceptedAt: event.startedAt, beatAt: event.at } };
+      if (job.lease !== null)
+        state.jobs[event.job] = { ...job, lease: { ...job.lease, acceptedAt: event.startedAt, beatAt: event.at }, lostOffers: 0 };
       return;
     case 'attemptReleased':
-      state.jobs[event.job] = { ...job, lease: null };
+      state.jobs[event.job] = { ...job, lease: null, lostOffers: event.workerLost ? job.lostOffers + 1 : job.lostOffers };
       return;
     case 'attemptBeat':
       if (job.lease !== null) {
@@ -238,7 +245,7 @@ interface JobEnd {
 }
 
 function endJob(state: WorkflowState, index: number, phase: JobPhase, at: number, end: JobEnd): void {
-  state.jobs[index] = { ...state.jobs[index]!, ...end, phase, endedAt: at, lease: null };
+  state.jobs[index] = { ...state.jobs[index]!, ...end, phase, endedAt: at, lease: null, lostOffers: 0 };
   state.openJobs -= 1;
   if (!state.graph.jobs[index]!.finaliser) state.openRegularJobs -= 1;
 }

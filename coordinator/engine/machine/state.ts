@@ -85,6 +85,8 @@ export interface JobState {
   readonly endedAt: number;
   /** Volatile. */
   readonly lease: Lease | null;
+  /** Volatile: offers in a row whose worker was lost before it had answered. */
+  readonly lostOffers: number;
 }
 
 /** One workflow. */
