@@ -63,7 +63,7 @@ export function createNotFound(paths: readonly KnownPath[]): (request: FastifyRe
       throw new HttpError(
         405,
         Code.Unimplemented,
-        `${request.method} ${path} is not possible; ${verbs.join(' and ')} is`,
+        `${request.method} ${path} is not possible; ${verbs.join(' and ')} ${verbs.length === 1 ? 'is' : 'are'}`,
         'METHOD_NOT_ALLOWED',
       );
     }

@@ -5,7 +5,7 @@
 import { type DescField, type DescMessage, getOption, hasOption, type JsonValue, type Message } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import type { ListValue, Value } from '@bufbuild/protobuf/wkt';
-import { createValidator } from '@bufbuild/protovalidate';
+import { createValidator, type Violation as RuleViolation } from '@bufbuild/protovalidate';
 import type { ConnectError } from '@connectrpc/connect';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { fieldRules } from '@workflow-orchestrator/proto/vendor';
@@ -31,11 +31,27 @@ export function createValidate(schema: DescMessage, validator: ReturnType<typeof
     return fieldError(
       result.violations.map((violation) => ({
         field: pathToString(violation.field),
-        description: violation.message,
+        description: inWords(violation),
         rule: violation.ruleId,
       })),
     );
   };
+}
+
+/** What a text must look like, for people: the patterns of the contracts that a request can break. */
+const patternWords: Readonly<Record<string, string>> = {
+  '^[0-9a-f]{64}$': 'must be the whole hash of a definition, 64 characters of 0-9 and a-f',
+  '^[^=]{1,63}=.{0,255}$': 'must be written key=value',
+};
+
+/** The words of a broken rule; the validator's own where they can be understood without knowing the contracts. */
+function inWords({ ruleId, message, field: path }: RuleViolation): string {
+  const field = path.at(-1);
+  if (field?.kind === 'oneof') return `exactly one of ${field.fields.map(({ name }) => name).join(', ')} is required`;
+  if (ruleId === 'string.min_len' && message === 'must be at least 1 characters') return 'must not be empty';
+  if (ruleId !== 'string.pattern') return message;
+  const pattern = Object.keys(patternWords).find((one) => message.includes(one));
+  return pattern === undefined ? message : patternWords[pattern];
 }
 
 /** Finds a list or map of the request itself that is longer than its rule allows. */

@@ -168,7 +168,7 @@ t.test('messages of a request', async (t) => {
     t.match(await way(1_001), tooMany(1_001), `${name}: the rule of the contract`);
   }
   const violations = await send.connectBinary(binaryOf(1_000));
-  t.match(violations.message, /requests\[0\].source: exactly one field is required.*; and 997 more$/);
+  t.match(violations.message, /requests\[0\].source: exactly one of yaml.*; and 997 more$/);
   t.equal(
     (violations as never as { details: { debug: { violations: unknown[] } }[] }).details[0].debug.violations.length,
     limits.fieldViolations,

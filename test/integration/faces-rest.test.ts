@@ -117,7 +117,7 @@ t.test('a JSON body', async (t) => {
       /definitonName: no such field; did you mean 'definition_name'\?; strat: no such field; did you mean 'start'/,
     ],
     ['/workflows', '{"yaml":"a","definitionName":"b"}', /oneof set multiple times/],
-    ['/workflows', '{}', /source: exactly one field is required/],
+    ['/workflows', '{}', /source: exactly one of yaml, definition_hash, definition_name is required/],
     ['/workflows/w7/start', '{"a":1}', /takes no body/],
   ];
   for (const [path, body, says] of wrong)

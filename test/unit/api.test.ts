@@ -7,7 +7,10 @@ import {
   BatchSubmitWorkflowsRequestSchema,
   DefinitionProblemsSchema,
   ErrorInfoSchema,
+  GetDefinitionRequestSchema,
+  GetWorkflowRequestSchema,
   JobSchema,
+  ListWorkflowsRequestSchema,
   RetryInfoSchema,
   SubmitWorkflowRequestSchema,
   SystemService,
@@ -31,6 +34,7 @@ import { originProblem } from '../../coordinator/api/origin.ts';
 import { bindingsOf } from '../../coordinator/api/rest-binding.ts';
 import { createReadQuery } from '../../coordinator/api/rest-query.ts';
 import { eventStream, jsonLines, streamForm } from '../../coordinator/api/rest-stream.ts';
+import { badDefinition } from '../../coordinator/api/services/failures.ts';
 import { createValidate } from '../../coordinator/api/validate.ts';
 
 const silent = { error() {} };
@@ -215,7 +219,7 @@ t.test('rules of requests, with the depth of JSON in them', async (t) => {
     validate(submit({ labels: Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`l${i}`, ''])) }))?.rawMessage,
     'labels: holds 33, and at most 32 are allowed',
   );
-  t.match(validate(submit({ labels: { '': 'x' } }))?.rawMessage, /labels\[""\]: must be at least 1 character/);
+  t.match(validate(submit({ labels: { '': 'x' } }))?.rawMessage, /labels\[""\]: must not be empty/);
   const nested = (levels: number): JsonObject => (levels === 1 ? {} : { a: nested(levels - 1) });
   t.equal(validate(submit({ inputs: nested(limits.jsonDepth) })), null);
   t.match(validate(submit({ inputs: nested(limits.jsonDepth + 1) }))?.rawMessage, 'inputs: nests deeper than 64 levels');
@@ -296,4 +300,33 @@ t.test('streams as text', async (t) => {
   t.equal(streamForm('application/x-ndjson'), jsonLines);
   t.equal(streamForm('application/jsonl; q=0.9'), jsonLines);
   t.equal(eventStream.item({ text: 'a\nb' }, '7'), 'id: 7\ndata: {"text":"a\\nb"}\n\n', 'a line break in a value breaks no line');
+});
+
+t.test('what a request breaks is said in words, not in patterns', async (t) => {
+  const said = (error: ConnectError | null) => error?.rawMessage;
+  t.equal(
+    said(createValidate(SubmitWorkflowRequestSchema)(create(SubmitWorkflowRequestSchema))),
+    'invalid request: source: exactly one of yaml, definition_hash, definition_name is required',
+  );
+  t.equal(
+    said(createValidate(GetWorkflowRequestSchema)(create(GetWorkflowRequestSchema))),
+    'invalid request: workflow_id: must not be empty',
+  );
+  t.equal(
+    said(createValidate(GetDefinitionRequestSchema)(create(GetDefinitionRequestSchema, { hash: 'zzz' }))),
+    'invalid request: hash: must be the whole hash of a definition, 64 characters of 0-9 and a-f',
+  );
+  t.equal(
+    said(createValidate(ListWorkflowsRequestSchema)(create(ListWorkflowsRequestSchema, { label: ['a=1', 'team'] }))),
+    'invalid request: label[1]: must be written key=value',
+  );
+});
+
+t.test('a problem of the whole file is told without a path', async (t) => {
+  const problem = { line: 1, column: 1, path: '', rule: 'missing-key', message: 'the file is empty', hint: 'it begins with: workflow:' };
+  t.equal(badDefinition([problem] as never).rawMessage, 'line 1, column 1: the file is empty; it begins with: workflow:');
+  t.equal(
+    badDefinition([{ ...problem, path: 'workflow.name', hint: '' }] as never).rawMessage,
+    'line 1, column 1: workflow.name: the file is empty',
+  );
 });

@@ -24,7 +24,8 @@ export function badDefinition(problems: readonly Problem[]): ConnectError {
   const first = problems[0]!;
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
   const hint = first.hint === '' ? '' : `; ${first.hint}`;
-  const message = `line ${first.line}, column ${first.column}: ${first.path}: ${first.message}${hint}${more}`;
+  const path = first.path === '' ? '' : `${first.path}: `;
+  const message = `line ${first.line}, column ${first.column}: ${path}${first.message}${hint}${more}`;
   return new ConnectError(message, Code.InvalidArgument, undefined, [
     { desc: DefinitionProblemsSchema, value: { problems: problems.map(problemMessage) } },
     { desc: ErrorInfoSchema, value: { reason: 'BAD_DEFINITION' } },
