@@ -24,7 +24,7 @@ install-dev: install ## The same: the tools of developers are always there
 quick-start: install ## Start a coordinator and workers, and run the example
 	@$(WF) quick-start
 
-dev: install ## Start a coordinator and a worker and keep them running
+dev: install ## Start a coordinator and two workers and keep them running
 	@$(WF) dev
 
 submit-workflow: install ## Run an example on what `make dev` started (FILE=path for another)

@@ -45,7 +45,7 @@ export const coordinatorSettings = table({
       min: 0,
       max: 65_535,
       default: 8000,
-      doc: 'port for everything: REST, Connect, gRPC, worker streams, page; 0 takes a free one',
+      doc: 'port for everything: REST, Connect, gRPC, worker streams; 0 takes a free one',
     },
     grpcPort: {
       flag: '--grpc-port',
