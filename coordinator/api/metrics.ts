@@ -20,19 +20,19 @@ export interface ApiMetrics {
 /** Registers the metrics of the faces in `registry`. Looking a label set up costs more than counting, so children are kept. */
 export function createApiMetrics(registry: Registry): ApiMetrics {
   const calls = new Counter({
-    name: 'workflow_api_calls_total',
+    name: 'wf_api_calls_total',
     help: 'Calls that ended, by face, method and code.',
     labelNames: ['face', 'method', 'code'] as const,
     registers: [registry],
   });
   const seconds = new Histogram({
-    name: 'workflow_api_call_seconds',
+    name: 'wf_api_call_seconds',
     help: 'Duration of unary calls.',
     labelNames: ['face', 'method'] as const,
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10],
     registers: [registry],
   });
-  const open = new Gauge({ name: 'workflow_api_open_streams', help: 'Server streams that are open.', registers: [registry] });
+  const open = new Gauge({ name: 'wf_api_open_streams', help: 'Server streams that are open.', registers: [registry] });
 
   return {
     meter(face, method, streams) {

@@ -376,7 +376,7 @@ t.test('callers who go away', async (t) => {
   await until(() => faces.seen.requests.length > 0, '');
   const metrics = await faces.metrics.metrics();
   for (const face of ['rest', 'connect', 'grpc']) t.match(metrics, `face="${face}",method="${watch}",code="canceled"} 1`);
-  t.match(metrics, 'workflow_api_open_streams 0');
+  t.match(metrics, 'wf_api_open_streams 0');
   t.notOk(
     faces.seen.log.some((line) => line.level === 50),
     'that is no error of ours',

@@ -85,8 +85,8 @@ t.test('the same call through every face, on one port', async (t) => {
   }
   const metrics = await faces.metrics.metrics();
   for (const face of ['rest', 'connect', 'grpc'])
-    t.match(metrics, `workflow_api_calls_total{face="${face}",method="${getWorkflow}",code="ok"}`);
-  t.match(metrics, 'workflow_api_open_streams 0');
+    t.match(metrics, `wf_api_calls_total{face="${face}",method="${getWorkflow}",code="ok"}`);
+  t.match(metrics, 'wf_api_open_streams 0');
 });
 
 t.test('the same failure through every face', async (t) => {
