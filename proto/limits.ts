@@ -175,9 +175,9 @@ export const limits = {
   /** Open workflows, from which on submits are refused. */
   openWorkflows: 1_000_000,
   /** Ended workflows that the memory tier keeps for reading. */
-  endedWorkflowsKept: 100_000,
+  endedWorkflowsKept: 25_000,
   /** Bytes of ended workflows that the memory tier keeps for reading. */
-  endedWorkflowsBytes: 512 * 1024 * 1024,
+  endedWorkflowsBytes: 128 * 1024 * 1024,
   /** Definitions that are registered by name. */
   registeredDefinitions: 10_000,
   /** Jobs of all definitions that are kept compiled. Beyond it the least recently used ones are compiled again when needed, or forgotten if they were never registered. */
