@@ -1,5 +1,7 @@
 /**
  * Waiting until a workflow is as one wants it: a watch says when to look, a read says what there is.
+ *
+ * Invariant: a wait with a deadline keeps its process alive until it is settled, whatever the transport holds open meanwhile.
  */
 import type { Workflow } from '@workflow-orchestrator/proto';
 import { WorkflowError } from './error.ts';
@@ -10,7 +12,7 @@ import type { WatchOptions, WatchStep } from './watch.ts';
 export interface WaitOptions {
   /** A status, some, or a test of the workflow; the end when absent. */
   readonly until?: WorkflowStatusName | readonly WorkflowStatusName[] | ((workflow: Workflow) => boolean) | undefined;
-  /** Throws `deadline_exceeded` after this long, in milliseconds; waits for ever when absent. */
+  /** Throws `deadline_exceeded` after this long, in milliseconds from 0 to 2 147 483 647 (24 days); waits for ever when absent. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly giveUpAfterMs?: number | undefined;
@@ -25,13 +27,13 @@ export interface WaitSource {
 
 /**
  * The workflow, in full, once it is as wanted. Throws `failed_precondition` when it has ended and can never be, `deadline_exceeded`
- * when the time is over.
+ * when the time is over, `invalid_argument` for a time that is none.
  */
 export async function waitForWorkflow(source: WaitSource, workflowId: string, options: WaitOptions = {}): Promise<Workflow> {
   const wanted = testOf(options.until);
   const done = new AbortController();
-  const deadline = options.timeoutMs === undefined ? null : AbortSignal.timeout(options.timeoutMs);
-  const signal = AbortSignal.any([done.signal, ...(deadline ? [deadline] : []), ...(options.signal ? [options.signal] : [])]);
+  const deadline = startDeadline(options.timeoutMs, done);
+  const signal = options.signal ? AbortSignal.any([done.signal, options.signal]) : done.signal;
   try {
     let workflow = await source.get(workflowId, signal);
     if (wanted(workflow)) return workflow;
@@ -52,14 +54,33 @@ export async function waitForWorkflow(source: WaitSource, workflowId: string, op
       if (isEnded(workflow)) throw neverAgain(workflow);
     }
   } catch (thrown) {
-    if (deadline?.aborted && !options.signal?.aborted) {
+    if (deadline.passed && !options.signal?.aborted) {
       const message = `workflow ${workflowId} was not as wanted within ${options.timeoutMs} ms`;
       throw new WorkflowError('deadline_exceeded', message, { cause: thrown });
     }
     throw thrown;
   } finally {
+    clearTimeout(deadline.timer);
     done.abort();
   }
+}
+
+/** The longest time that a timer can count, in milliseconds. */
+const longestTimeoutMs = 2 ** 31 - 1;
+
+/** Aborts `done` after `timeoutMs`. Not `AbortSignal.timeout`: its timer lets a process end that has nothing else to wait for. */
+function startDeadline(timeoutMs: number | undefined, done: AbortController): { passed: boolean; timer?: ReturnType<typeof setTimeout> } {
+  if (timeoutMs === undefined) return { passed: false };
+  if (!(timeoutMs >= 0 && timeoutMs <= longestTimeoutMs)) {
+    const message = `timeoutMs ${timeoutMs}: must be from 0 to ${longestTimeoutMs} milliseconds; leave it out to wait for ever`;
+    throw new WorkflowError('invalid_argument', message);
+  }
+  const onTime = () => {
+    deadline.passed = true;
+    done.abort();
+  };
+  const deadline = { passed: false, timer: setTimeout(onTime, timeoutMs) };
+  return deadline;
 }
 
 /** Reads a watch in the background and remembers only that something changed: many events lead to one read. */

@@ -1,6 +1,7 @@
 /**
  * The client library and the builder, against a server in this process: errors, retries, watches, waits, sources.
  */
+import { spawnSync } from 'node:child_process';
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createRouterTransport, type ServiceImpl } from '@connectrpc/connect';
 import { compile } from '@workflow-orchestrator/engine/definition';
@@ -294,6 +295,28 @@ t.test('waiting for an end, a status or a test', async (t) => {
   }).client;
   await t.rejects(silent.waitFor('w1', { timeoutMs: 20 }), { code: 'deadline_exceeded' });
   await t.rejects(silent.waitFor('w1', { signal: AbortSignal.abort() }), { code: 'canceled' });
+  for (const timeoutMs of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+    await t.rejects(silent.waitFor('w1', { timeoutMs }), { name: 'WorkflowError', code: 'invalid_argument', message: /from 0 to/ });
+  }
+});
+
+t.test('a wait with a deadline keeps its process until it is over', async (t) => {
+  const program = `
+    import { createRouterTransport } from '@connectrpc/connect';
+    import { WorkflowService } from '@workflow-orchestrator/proto';
+    import { WorkflowClient } from '@workflow-orchestrator/sdk';
+    const transport = createRouterTransport(({ service }) => service(WorkflowService, {
+      getWorkflow: () => ({ workflow: { id: 'w1' } }),
+      async *watchWorkflow(_, { signal }) {
+        await new Promise((_resolve, reject) => signal.addEventListener('abort', reject));
+      },
+    }));
+    const client = new WorkflowClient('http://test.invalid', { transport });
+    client.waitFor('w1', { timeoutMs: 20 }).catch((error) => console.log(error.code));
+  `;
+  const args = ['--conditions=workflow-orchestrator', '--input-type=module', '--eval', program];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: import.meta.dirname, encoding: 'utf8' });
+  t.same({ stdout, stderr }, { stdout: 'deadline_exceeded\n', stderr: '' });
 });
 
 t.test('logs go on after a broken connection, each line once', async (t) => {
