@@ -99,6 +99,37 @@ t.test('what does not fit into the log of an attempt is dropped and counted', as
   t.same(textOf(wide), ['xxxx1', 'xxxx2', '(1) ']);
 });
 
+t.test('drops that no line follows are told when the log is read, or by the last line of the worker', async (t) => {
+  const bytes = lineBytes(lineOf('xxxxx', 1));
+  const logs = new Logs({ logBytesPerAttempt: bytes, logBytesTotal: 1_000_000 });
+  logs.append([
+    lineOf('xxxx1', 1, { leaseToken: 'u', jobId: 'b' }),
+    lineOf('xxxx1', 1),
+    lineOf('xxxx2', 2),
+    lineOf('xxxx3', 3, { timeMs: 7n }),
+  ]);
+  const told = { jobId: 'a', attempt: 1, dropped: 2, number: 3, timeMs: 7n, message: 'lines were dropped: too much log', leaseToken: '' };
+  t.match(logs.untold('wf', ''), [told]);
+  t.match(logs.untold('wf', 'a'), [told], 'reading it does not use it up');
+  t.same(logs.untold('wf', 'b'), []);
+  t.same(logs.untold('nobody', ''), []);
+  logs.append([lineOf('closing', 14, { dropped: 10 })]);
+  t.same(textOf(logs), ['xxxx1', 'xxxx1', '(12) closing'], 'with the drops of both');
+  t.same(logs.untold('wf', ''), []);
+  const full = new Logs({ logBytesPerAttempt: 1_000, logBytesTotal: 10 });
+  const stop = full.follow('wf', () => {});
+  full.append([lineOf('first', 1), lineOf('closing', 9, { dropped: 7 })]);
+  t.match(full.untold('wf', ''), [{ dropped: 9 }], 'of what found no room at all, too');
+  stop();
+  t.equal(full.workflows, 0);
+});
+
+t.test('lease tokens are not shown', async (t) => {
+  const logs = new Logs();
+  logs.append([lineOf('one', 1)]);
+  t.equal(logs.read('wf', '', 0).lines[0].leaseToken, '');
+});
+
 t.test(
   'all logs together stay within their bound: the oldest workflow goes, who is followed stays, what finds no room is dropped',
   async (t) => {

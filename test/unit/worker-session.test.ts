@@ -323,7 +323,7 @@ t.test('log: bounded, counted, never in the way (R60)', async (t) => {
   t.same(story.line('a', '123456'), [], 'too much');
   t.same(story.line('a', '1'), ['1 > lines 1']);
   t.same(story.line('a', '123456'), []);
-  t.same(story.finish('a'), ['1 > lines 1 line was dropped: too much log', '1 > results a:output', '1 > credit 5']);
+  t.same(story.finish('a'), ['1 > lines lines were dropped: too much log', '1 > results a:output', '1 > credit 5']);
   t.same(story.line('a', 'afterwards'), []);
 
   const offline = new WorkerStory({ workerLogBytes: 400 }).ready();

@@ -3,7 +3,7 @@
  *
  * Invariants
  * 1. Lines of one attempt leave in the order in which they were written.
- * 2. A dropped line is counted in the next line of its attempt that is not.
+ * 2. A dropped line is counted in the next line of its attempt that is not; `endLines` writes one for those at the end.
  */
 import { create } from '@bufbuild/protobuf';
 import { cutText, type LogLine, type LogLine_Level, LogLineSchema } from '@workflow-orchestrator/proto';
@@ -74,9 +74,8 @@ export function addLine(
 /** Says how many lines were dropped at the end of an attempt, when some were. */
 export function endLines(buffer: LogBuffer, tally: LogTally, origin: LogOrigin, level: LogLine_Level): void {
   if (tally.dropped === 0) return;
-  const count = tally.dropped;
   tally.written += 1;
-  push(buffer, origin, level, `${count} ${count === 1 ? 'line was' : 'lines were'} dropped: too much log`, tally);
+  push(buffer, origin, level, 'lines were dropped: too much log', tally);
 }
 
 /** Takes the oldest lines, about `mostBytes` of them. */

@@ -3,12 +3,14 @@
  *
  * Invariants
  * 1. One attempt keeps at most `logBytesPerAttempt`, all workflows together at most `logBytesTotal`. For a new line the workflow whose first line is
- *    oldest goes, unless somebody follows it; where none is left to go the line is dropped.
+ *    oldest goes, unless somebody follows it; where none is left to go the line is dropped. A line that tells of dropped ones has a little room more.
  * 2. A line that comes twice (sent again after a reconnect) is kept once.
  * 3. Nothing is kept for a workflow without lines and without followers.
+ * 4. Every dropped line of an attempt is told once: in `dropped` of the next line that is kept, else by `untold`.
+ * 5. What is read holds no lease token: it is a matter between the coordinator and its workers.
  */
 import { create } from '@bufbuild/protobuf';
-import { type LogLine, LogLineSchema } from '@workflow-orchestrator/proto';
+import { type LogLine, LogLine_Level, LogLineSchema } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 
 /** How much is kept: `proto/limits.ts` says what each is. */
@@ -17,7 +19,9 @@ export type LogBounds = Readonly<Record<'logBytesPerAttempt' | 'logBytesTotal', 
 interface AttemptLog {
   bytes: number;
   lastNumber: number;
+  /** Lines that were dropped since the last one that was kept; `lastDropped` is the newest of them. */
   dropped: number;
+  lastDropped: LogLine | null;
 }
 
 interface WorkflowLog {
@@ -29,6 +33,9 @@ interface WorkflowLog {
 
 /** Bookkeeping of one line besides its text. */
 const LINE_OVERHEAD_BYTES = 200;
+
+/** Room beyond `logBytesPerAttempt` for lines that tell of dropped ones. */
+const CLOSING_BYTES = 1_024;
 
 /** What a line takes in memory, roughly. */
 export function lineBytes(line: LogLine): number {
@@ -73,6 +80,20 @@ export class Logs {
     return { lines: jobId === '' ? lines : lines.filter((line) => line.jobId === jobId), next: log.lines.length };
   }
 
+  /** For each attempt whose last lines were dropped, of one job or (empty) of all, one line that tells how many. It belongs after all lines. */
+  untold(workflowId: string, jobId: string): LogLine[] {
+    const attempts = [...(this.#workflows.get(workflowId)?.attempts.values() ?? [])];
+    return attempts.flatMap(({ dropped, lastDropped, lastNumber }) => {
+      if (lastDropped === null || (jobId !== '' && lastDropped.jobId !== jobId)) return [];
+      const { attempt, timeMs } = lastDropped;
+      const message = 'lines were dropped: too much log';
+      const level = LogLine_Level.WARN;
+      return [
+        create(LogLineSchema, { workflowId, jobId: lastDropped.jobId, attempt, timeMs, level, message, dropped, number: lastNumber }),
+      ];
+    });
+  }
+
   /** Calls `onLines` whenever there are new lines. Returns how to stop. */
   follow(workflowId: string, onLines: () => void): () => void {
     const log = this.#of(workflowId);
@@ -97,18 +118,23 @@ export class Logs {
   }
 
   #keep(log: WorkflowLog, line: LogLine): boolean {
-    const known = log.attempts.get(line.leaseToken);
-    const attempt = known ?? { bytes: 0, lastNumber: 0, dropped: 0 };
+    let attempt = log.attempts.get(line.leaseToken);
+    if (attempt === undefined) {
+      attempt = { bytes: 0, lastNumber: 0, dropped: 0, lastDropped: null };
+      log.attempts.set(line.leaseToken, attempt);
+    }
     if (line.number !== 0 && line.number <= attempt.lastNumber) return false;
     attempt.lastNumber = Math.max(attempt.lastNumber, line.number);
     const bytes = lineBytes(line);
-    if (attempt.bytes + bytes > this.#bounds.logBytesPerAttempt || !this.#makeRoom(log, bytes)) {
-      attempt.dropped += 1;
+    const room = this.#bounds.logBytesPerAttempt + (line.dropped > 0 ? CLOSING_BYTES : 0);
+    if (attempt.bytes + bytes > room || !this.#makeRoom(log, bytes)) {
+      attempt.dropped += 1 + line.dropped;
+      attempt.lastDropped = create(LogLineSchema, { ...line, message: '' });
       return false;
     }
-    if (known === undefined) log.attempts.set(line.leaseToken, attempt);
-    log.lines.push(attempt.dropped === 0 ? line : create(LogLineSchema, { ...line, dropped: line.dropped + attempt.dropped }));
+    log.lines.push(create(LogLineSchema, { ...line, leaseToken: '', dropped: line.dropped + attempt.dropped }));
     attempt.dropped = 0;
+    attempt.lastDropped = null;
     attempt.bytes += bytes;
     log.bytes += bytes;
     this.#bytes += bytes;

@@ -3,7 +3,8 @@
  *
  * Invariants
  * 1. Every line that is kept is told once, in the order in which lines arrived, in messages of bounded size.
- * 2. A stream that follows ends with the workflow: its end comes after every line that its workers sent before.
+ * 2. How many lines were dropped after the last one of an attempt is told at the end of the stream.
+ * 3. A stream that follows ends with the workflow: its end comes after every line that its workers sent before.
  */
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -48,9 +49,11 @@ export async function* readLogs(
       yield* messagesOf(found.lines);
     };
     yield* unread();
-    if (!follow || hasEnded(watch.record.state.status)) return;
-    for await (const _ of news.batches(signal)) yield* unread();
-    yield* unread();
+    if (follow && !hasEnded(watch.record.state.status)) {
+      for await (const _ of news.batches(signal)) yield* unread();
+      yield* unread();
+    }
+    yield* messagesOf(logs.untold(workflowId, jobId));
   } finally {
     for (const stop of stops) stop();
   }
