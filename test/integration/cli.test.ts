@@ -169,6 +169,7 @@ t.test('what is not there, who may not, who interrupts', async (t) => {
   ]) {
     t.match(await wf(command), { code: 3, out: '', err: /^wf: .*'no'.*\n$/ }, command.join(' '));
   }
+  t.match(await wf(['graph', 'no']), { err: /, and no file of that name\n$/ });
   t.match(await wf(['status', '--token', 'wrong']), { code: 6, err: /^wf: .*\n$/ });
   const id = await submitted('--start');
   const interrupt = new AbortController();

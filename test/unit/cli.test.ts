@@ -160,6 +160,12 @@ validate [validation]
     name: 'data-pipeline',
     jobs: [{ id: 'validate' }, { inEdges: [{ source: 'validate', kind: 'success' }] }, {}, {}],
   });
+  // A file is a file whatever its name looks like.
+  const dir = t.testdir({ pipeline });
+  const here = process.cwd();
+  process.chdir(dir);
+  t.teardown(() => process.chdir(here));
+  t.equal((await wf(['graph', 'pipeline'])).out, ascii.out);
   t.match(await wf(['graph', '-', '-f', 'svg'], pipeline), { code: 2, err: /must be one of ascii, mermaid, dot/ });
 });
 

@@ -5,6 +5,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { nearest } from '@workflow-orchestrator/proto/nearest';
 import type { Command } from 'commander';
+import { WorkflowError } from '../../client/error.ts';
 import { type JobStatusName, jobStatusName } from '../../client/status.ts';
 import { CommandError, type ExitCode, exit } from '../exit.ts';
 import { dotGraph, mermaidGraph } from '../graph/drawing.ts';
@@ -16,7 +17,7 @@ import { casesJson, casesText, endJson, endText } from '../plan/print.ts';
 import { Planner } from '../plan/scenario.ts';
 import { action, type CommonOptions, type Shell, withClient, withExamples, withJson } from '../shell.ts';
 import { oneOf, pairs } from '../words.ts';
-import { compileFile, looksLikeFile } from './file.ts';
+import { compileFile, isFile } from './file.ts';
 
 const collect = (word: string, before: string[]) => [...before, word];
 const formats = ['ascii', 'mermaid', 'dot'] as const;
@@ -85,11 +86,14 @@ type Statuses = ReadonlyMap<string, JobStatusName | 'UNKNOWN'>;
 
 async function modelOf(shell: Shell, options: CommonOptions, subject: string): Promise<{ model: GraphModel; statuses: Statuses }> {
   const none: Statuses = new Map();
-  if (looksLikeFile(subject)) return { model: modelOfGraph(await compileFile(shell.terminal, subject)), statuses: none };
+  if (await isFile(subject)) return { model: modelOfGraph(await compileFile(shell.terminal, subject)), statuses: none };
   const client = shell.client(options);
   const call = { signal: shell.terminal.interrupted };
   if (/^[0-9a-f]{64}$/.test(subject)) return { model: modelOfDefinition(await client.definition(subject, call)), statuses: none };
-  const workflow = await client.get(subject, call);
+  const workflow = await client.get(subject, call).catch((thrown) => {
+    if (options.json || !(thrown instanceof WorkflowError) || thrown.code !== 'not_found') throw thrown;
+    throw new CommandError(`${thrown.message}, and no file of that name`, exit.notFound);
+  });
   const definition = await client.definition(workflow.definitionHash, call);
   return { model: modelOfDefinition(definition), statuses: new Map(workflow.jobs.map((job) => [job.id, jobStatusName(job.status)])) };
 }
