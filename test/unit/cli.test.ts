@@ -134,8 +134,14 @@ t.test('validate: file, line and column of every problem', async (t) => {
     hash: null,
     problems: [{ line: 6, rule: 'unknown-job' }, {}],
   });
-  t.match(await wf(['validate', `${dir}/none.yaml`]), { code: 2, err: /^wf: cannot read .*none\.yaml: no such file\n$/ });
-  t.match(await wf(['validate', dir]), { code: 2, err: /it is a folder/ });
+  t.same(await wf(['validate', `${dir}/none.yaml`]), { code: 2, out: `${dir}/none.yaml: no such file\n`, err: '' });
+  t.match(await wf(['validate', dir, `${dir}/none.yaml`, `${dir}/good.yaml`]), {
+    code: 2,
+    out: /: it is a folder\n.*none\.yaml: no such file\n.*good\.yaml: ok/,
+  });
+  t.match(JSON.parse((await wf(['validate', `${dir}/none.yaml`, `${dir}/good.yaml`, '--json'])).out), {
+    files: [{ valid: false, problems: [{ line: 0, rule: 'unreadable', message: 'no such file' }] }, { valid: true }],
+  });
 });
 
 t.test('graph: three formats', async (t) => {

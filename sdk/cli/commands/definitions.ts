@@ -11,7 +11,7 @@ import { action, type CommonOptions, type Shell, withClient, withExamples } from
 import { table } from '../show/table.ts';
 import { timeText } from '../show/time.ts';
 import { clean } from '../terminal.ts';
-import { problemLine, readSource } from './file.ts';
+import { problemLine, readSource, tryReadSource } from './file.ts';
 
 /** Adds the commands. */
 export function registerDefinitions(program: Command, shell: Shell): void {
@@ -122,8 +122,9 @@ async function validateFiles(
 ): Promise<ExitCode> {
   const answers: Checked[] = [];
   for (const file of files) {
-    const yaml = await readSource(shell.terminal, file);
-    answers.push(options.server ? await checkThere(shell, options, file, yaml) : checkHere(file, yaml));
+    const read = await tryReadSource(shell.terminal, file);
+    if (read.kind === 'unreadable') answers.push(unreadable(file, read.reason));
+    else answers.push(options.server ? await checkThere(shell, options, file, read.text) : checkHere(file, read.text));
   }
   if (options.json) {
     const documents = answers.map(({ problems, ...answer }) => ({
@@ -138,6 +139,12 @@ async function validateFiles(
     }
   }
   return answers.every((answer) => answer.valid) ? exit.ok : exit.usage;
+}
+
+/** A file that cannot be read is a problem of its own, and the others are checked all the same. */
+function unreadable(file: string, reason: string): Checked {
+  const problem = { line: 0, column: 0, path: '', rule: 'unreadable', message: reason, hint: '' };
+  return { file, valid: false, hash: null, name: null, problems: [problem] };
 }
 
 function checkHere(file: string, yaml: string): Checked {
