@@ -1,5 +1,6 @@
 /**
- * Lines of handlers, followed over broken connections: the server keeps no cursor, so lines that were seen are recognised by their number.
+ * Lines of handlers, followed over broken connections: the server keeps no cursor, so lines that an earlier connection brought are recognised by
+ * job, attempt and number.
  */
 import type { LogLine, ReadLogsResponse } from '@workflow-orchestrator/proto';
 import { type Caller, throwIfAborted } from './call.ts';
@@ -32,6 +33,8 @@ export async function* readLogs(
   for (;;) {
     throwIfAborted(options.signal);
     const connection = new AbortController();
+    // Within one connection each line comes once, even where an attempt that was offered twice counts its lines from 1 again.
+    const before = new Map(seen);
     const abort = () => connection.abort(options.signal?.reason);
     options.signal?.addEventListener('abort', abort);
     let failure: WorkflowError;
@@ -39,9 +42,10 @@ export async function* readLogs(
       const request = { workflowId, jobId: options.jobId ?? '', follow: options.follow ?? false };
       for await (const { lines } of open(request, connection.signal)) {
         for (const line of lines) {
-          const attempt = `${line.jobId}/${line.attempt}/${line.leaseToken}`;
-          if (line.number <= (seen.get(attempt) ?? 0)) continue;
-          if (line.number > 0) seen.set(attempt, line.number);
+          const attempt = `${line.jobId}/${line.attempt}`;
+          // A line without a number cannot be recognised: better twice than never.
+          if (line.number > 0 && line.number <= (before.get(attempt) ?? 0)) continue;
+          seen.set(attempt, Math.max(line.number, seen.get(attempt) ?? 0));
           patience.restore();
           yield line;
         }

@@ -336,6 +336,18 @@ t.test('logs go on after a broken connection, each line once', async (t) => {
   t.same(lines, ['a1', 'a2', 'b1', 'a3']);
 });
 
+t.test('lines of one connection are all told: an attempt offered twice, lines without numbers', async (t) => {
+  const line = (number: number, message: string) => create(LogLineSchema, { jobId: 'a', attempt: 1, number, message });
+  const { client } = clientOf({
+    async *readLogs() {
+      yield { lines: [line(1, 'one'), line(2, 'two'), line(1, 'one again'), line(0, 'bare')] };
+    },
+  });
+  const lines: string[] = [];
+  for await (const { message } of client.logs('w1')) lines.push(message);
+  t.same(lines, ['one', 'two', 'one again', 'bare']);
+});
+
 t.test('lists read page after page', async (t) => {
   const requests: object[] = [];
   const { client } = clientOf(

@@ -369,9 +369,12 @@ t.test('a watch shows every event in order, from where it is asked to, and ends 
   const id = await world.start(graphOf('a'));
   const stream = methods.watchWorkflow(create(WatchWorkflowRequestSchema, { workflowId: id }), unheard);
   const seen: string[] = [];
+  const shown: unknown[] = [];
   const reading = (async () => {
-    for await (const { item } of stream)
+    for await (const { item } of stream) {
       seen.push(item.case === 'event' ? `${item.value.seq} ${item.value.kind.case}` : `live ${item.case}`);
+      if (item.case === 'event' && item.value.kind.case === 'jobSucceeded') shown.push(item.value.kind.value.attempt);
+    }
   })();
   await world.settle();
   const [token] = worker.unanswered.keys();
@@ -381,6 +384,8 @@ t.test('a watch shows every event in order, from where it is asked to, and ends 
   await world.settle();
   await reading;
   t.same(seen, ['1 submitted', '2 started', '3 jobReady', 'live jobUpdate', '4 jobSucceeded', '5 ended']);
+  t.match(shown, [{ workerId: 'w1', number: 1, leaseToken: '' }], 'lease tokens are not shown');
+  t.match(world.shard.watch(id, 3, { event: () => {}, live: () => {} })?.record.events[3], { attempt: { token } }, 'but kept');
   const resumed: string[] = [];
   const again = methods
     .watchWorkflow(create(WatchWorkflowRequestSchema, { workflowId: id, afterSeq: 3n }), unheard)

@@ -4,6 +4,7 @@
  * Invariants
  * 1. Events come in order, without gaps, from `after_seq` on; the event that ends the workflow is the last item.
  * 2. Live updates come between them, never before the event that made them possible.
+ * 3. No event shows a lease token: it is a matter between the coordinator and its workers. The journal keeps it.
  */
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -75,6 +76,7 @@ function eventResponse({ graph }: WorkflowState, { event, seq }: Extract<Item, {
   const message = toMessage(event, seq);
   if ('job' in event) message.jobId = graph.jobs[event.job]!.id;
   showPayloads(message);
+  hideLease(message);
   return create(WatchWorkflowResponseSchema, { item: { case: 'event', value: message } });
 }
 
@@ -91,6 +93,18 @@ function slow(): ConnectError {
 /** Clients speak natural JSON: the payloads of an event as values. */
 function showPayloads({ kind }: WorkflowEvent): void {
   for (const payload of payloadsOf(kind)) show(payload);
+}
+
+function hideLease({ kind }: WorkflowEvent): void {
+  switch (kind.case) {
+    case 'jobRetryScheduled':
+    case 'jobSucceeded':
+    case 'jobFailed':
+    case 'jobCancelled':
+      if (kind.value.attempt !== undefined) kind.value.attempt.leaseToken = '';
+      break;
+    default:
+  }
 }
 
 function payloadsOf(kind: WorkflowEvent['kind']): readonly (PayloadMessage | undefined)[] {
