@@ -3,6 +3,7 @@
  */
 import { toJson } from '@bufbuild/protobuf';
 import { DefinitionProblemSchema, FieldViolationSchema, Workflow_Status } from '@workflow-orchestrator/proto';
+import type { limits } from '@workflow-orchestrator/proto/limits';
 import { toWorkflowError, WorkflowError, type WorkflowErrorCode } from '../client/error.ts';
 
 /** Exit codes that scripts can use. */
@@ -67,6 +68,15 @@ const exitOfCode: Partial<Record<WorkflowErrorCode, ExitCode>> = {
   canceled: exit.interrupted,
 };
 
+/** Limits of what is sent, not of the room that the coordinator has: trying again later helps nobody. */
+const ownLimits: readonly string[] = ['requestBytes', 'batchRequestBytes'] satisfies (keyof typeof limits)[];
+
+function exitOfError(error: WorkflowError): ExitCode {
+  if (error.resource?.type === 'file') return exit.usage;
+  if (error.reason === 'LIMIT_EXCEEDED' && ownLimits.includes(error.metadata.limit ?? '')) return exit.usage;
+  return exitOfCode[error.code] ?? exit.refused;
+}
+
 /** What to say about anything that was thrown, and the number to end with. Null says that there is nothing to say. */
 export interface Farewell {
   readonly code: ExitCode;
@@ -82,7 +92,7 @@ export function farewellOf(thrown: unknown): Farewell | null {
   }
   if (!(thrown instanceof WorkflowError)) return null;
   const error = toWorkflowError(thrown);
-  const code = error.resource?.type === 'file' ? exit.usage : (exitOfCode[error.code] ?? exit.refused);
+  const code = exitOfError(error);
   const lines = [
     error.message,
     ...error.problems.map(

@@ -3,6 +3,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { limits } from '@workflow-orchestrator/proto/limits';
 import { WorkflowClient } from '@workflow-orchestrator/sdk';
 import { createWorker } from '@workflow-orchestrator/worker';
 import pino from 'pino';
@@ -94,6 +95,9 @@ t.test('submit, with inputs, labels and keys', async (t) => {
     code: 2,
     err: /^wf: .*bad\.yaml:7:\d+: no job 'last' \(did you mean 'lst'\?\)\n$/,
   });
+  const huge = `${file}#${'x'.repeat(limits.requestBytes)}\n`;
+  t.match(await wf(['submit', '-'], huge), { code: 2, err: /^wf: .*larger than 1048576 bytes\n$/ });
+  t.match(await wf(['validate', '--server', '-'], huge), { code: 2, err: /larger than 1048576 bytes/ });
   const json = await wf(['submit', join(dir, 'bad.yaml'), '--json']);
   t.match(JSON.parse(json.err), { error: { exitCode: 2, code: 'invalid_argument', problems: [{ line: 7, rule: 'unknown-job' }] } });
 });

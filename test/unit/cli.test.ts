@@ -272,6 +272,10 @@ t.test('every kind of error ends with its number', async (t) => {
   t.equal(codeOf(new WorkflowError('not_found', 'x', { resource: { type: 'file', name: 'f' } })), 2);
   t.equal(codeOf(new WorkflowError('invalid_argument', 'x')), 2);
   t.equal(codeOf(new WorkflowError('resource_exhausted', 'x', { retryDelayMs: 5 })), 5);
+  const limit = (name: string) => new WorkflowError('resource_exhausted', 'x', { reason: 'LIMIT_EXCEEDED', metadata: { limit: name } });
+  t.equal(codeOf(limit('requestBytes')), 2, 'what was sent is too large');
+  t.equal(codeOf(limit('batchRequestBytes')), 2);
+  t.equal(codeOf(limit('registeredDefinitions')), 5, 'the coordinator is full');
   t.equal(codeOf(new WorkflowError('permission_denied', 'x')), 6);
   t.equal(codeOf(new CommandError('x', exit.cancelled)), 4);
   t.equal(farewellOf(new TypeError('a fault of the program')), null);
