@@ -37,6 +37,9 @@ export async function resolveSource(source: WorkflowSource): Promise<Exclude<Sub
 
 /** The text of a definition. Throws as `resolveSource` does. */
 export async function resolveText(source: DefinitionSource): Promise<string> {
+  if (source === '' || (typeof source === 'object' && source !== null && 'file' in source && source.file === '')) {
+    throw new WorkflowError('invalid_argument', 'the source of the workflow is empty: give the path of a file, or YAML text');
+  }
   if (typeof source === 'string') return looksLikeText(source) ? source : readText(source);
   if (typeof source === 'object' && source !== null) {
     if ('yaml' in source) return source.yaml;

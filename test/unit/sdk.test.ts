@@ -428,6 +428,8 @@ t.test('sources: text, file, builder, and what is none', async (t) => {
   await t.rejects(text(`${dir}/none.yaml`), { code: 'not_found', message: /no file/ });
   await t.rejects(text(dir), { code: 'invalid_argument', message: /cannot read/ });
   await t.rejects(text({} as never), { code: 'invalid_argument' });
+  await t.rejects(text(''), { code: 'invalid_argument', message: /source of the workflow is empty/ });
+  await t.rejects(text({ file: '' }), { code: 'invalid_argument', message: /source of the workflow is empty/ });
 });
 
 t.test('addresses in every form', async (t) => {
