@@ -64,10 +64,17 @@ export class Shell {
     const { coordinatorUrl, token } = settings.values;
     return new WorkflowClient(coordinatorUrl, {
       token: token ?? undefined,
-      timeoutMs: options.timeout === undefined ? undefined : Math.max(1, durationMs('--timeout', options.timeout)),
+      timeoutMs: options.timeout === undefined ? undefined : timeoutMs(options.timeout),
       retry: { maxAttempts: 3 },
     });
   }
+}
+
+/** Time for a call. None at all would end every call before it is sent. */
+function timeoutMs(word: string): number {
+  const ms = durationMs('--timeout', word);
+  if (ms < 1) throw new CommandError(`--timeout ${JSON.stringify(word)}: must be 1ms or longer`);
+  return ms;
 }
 
 /** Adds `--json` to a command. */

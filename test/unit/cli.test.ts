@@ -116,6 +116,12 @@ t.test('a coordinator that does not answer is one clear line', async (t) => {
   t.match(await wf(['watch', 'x', '--json', '-u', address]), { code: 5, err: /^{"error":{"exitCode":5,"code":"unavailable"/ });
 });
 
+t.test('a timeout of nothing is refused', async (t) => {
+  for (const none of ['0s', '0.5ms']) {
+    t.same(await wf(['status', '--timeout', none]), { code: 2, out: '', err: `wf: --timeout "${none}": must be 1ms or longer\n` });
+  }
+});
+
 t.test('validate: file, line and column of every problem', async (t) => {
   const dir = t.testdir({
     'good.yaml': pipeline,
