@@ -4,6 +4,7 @@
  */
 import { limits } from './limits.ts';
 import type { Setting, Settings, SettingTable } from './setting.ts';
+import { isWorkerId, workerIdRule } from './stream.ts';
 
 export * from './setting.ts';
 
@@ -167,9 +168,7 @@ export const workerSettings = table({
     {
       reads: ['workerId'],
       check: ({ workerId }) =>
-        workerId === null || /^[A-Za-z0-9._-]{1,128}$/.test(workerId)
-          ? null
-          : `WORKER_ID: ${JSON.stringify(workerId)}: must be 1 to ${limits.nameLength} of A-Z a-z 0-9 . _ -`,
+        workerId === null || isWorkerId(workerId) ? null : `WORKER_ID: ${JSON.stringify(workerId)}: ${workerIdRule}`,
     },
     {
       reads: ['labels'],

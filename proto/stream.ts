@@ -5,6 +5,7 @@
  * 1. Of the frames of one connection each is handled once and in order, or the connection is given up (R5).
  * 2. An acknowledged number never exceeds what was sent and never falls (R6).
  */
+import { limits } from './limits.ts';
 
 /** WebSocket subprotocol (R1). */
 export const workerSubprotocol = 'workflow.worker.v1';
@@ -132,4 +133,12 @@ export function cutText(text: string, mostBytes: number): string {
   let end = mostBytes;
   while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1;
   return decoder.decode(bytes.subarray(0, end));
+}
+
+/** What a worker id must be, for people: follows the name of what is wrong (R11). */
+export const workerIdRule = `must be 1 to ${limits.nameLength} of A-Z a-z 0-9 . _ -`;
+
+/** Whether a worker may be called so (R11). */
+export function isWorkerId(text: string): boolean {
+  return text.length <= limits.nameLength && /^[A-Za-z0-9._-]+$/.test(text);
 }

@@ -2,6 +2,7 @@
  * What a worker is made of, checked before anything is done with it.
  */
 import { hostname } from 'node:os';
+import { cutText, isWorkerId, workerIdRule } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Logger } from './logger.ts';
 import type { WorkerLimits } from './session/worker-limits.ts';
@@ -14,7 +15,7 @@ export interface WorkerOptions {
   readonly url?: string | readonly string[];
   /** Bearer token. Default: `WORKFLOW_TOKEN`, else none. */
   readonly token?: string;
-  /** Stable over restarts, unlike that of any other worker. Default: `WORKER_ID`, else host name and process id. */
+  /** Stable over restarts, unlike that of any other worker; letters, digits, `.`, `_` and `-`. Default: `WORKER_ID`, else host name and process id. */
   readonly id?: string;
   /** What `requires.labels` of a job is matched with. */
   readonly labels?: Readonly<Record<string, string>>;
@@ -58,8 +59,7 @@ export function checkOptions(options: WorkerOptions, environment: Readonly<Recor
       `${hostname()
         .replaceAll(/[^A-Za-z0-9._-]/g, '-')
         .slice(0, 100)}-${process.pid}`);
-  if (id.length === 0 || id.length > limits.nameLength)
-    throw new TypeError(`id must have 1 to ${limits.nameLength} characters, not ${id.length}`);
+  if (!isWorkerId(id)) throw new TypeError(`id ${workerIdRule}, not ${JSON.stringify(cutText(id, 200))}`);
   const slots = options.slots ?? defaultSlots;
   checkSlots(slots, 'slots', 1);
   const labels = options.labels ?? {};

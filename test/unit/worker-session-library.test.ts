@@ -73,7 +73,8 @@ t.test('options: defaults, environment, and what is refused', async (t) => {
   t.throws(() => checkOptions({ url: [] }, {}), /at least one/);
   t.throws(() => checkOptions({ slots: 0 }, {}), /slots must be a whole number from 1 to 10000, not 0/);
   t.throws(() => checkOptions({ slots: 10_001 }, {}), /not 10001/);
-  t.throws(() => checkOptions({ id: 'x'.repeat(129) }, {}), /id must have 1 to 128 characters/);
+  t.throws(() => checkOptions({ id: 'x'.repeat(129) }, {}), /id must be 1 to 128 of A-Z/);
+  t.throws(() => checkOptions({}, { WORKER_ID: 'my worker' }), { message: /id must be 1 to 128 of A-Z .*, not "my worker"/ });
   t.throws(() => checkOptions({ token: 'a b' }, {}), /token must be printable ASCII/);
   const labels = Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`k${i}`, '']));
   t.throws(() => checkOptions({ labels }, {}), /labels: 33 are given, at most 32/);

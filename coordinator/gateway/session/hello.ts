@@ -2,7 +2,7 @@
  * Whether a Hello makes sense, and what it says about its worker (R10 to R12).
  */
 import { createValidator } from '@bufbuild/protovalidate';
-import { type Hello, HelloSchema, type ProtocolErrorCode, protocolVersions } from '@workflow-orchestrator/proto';
+import { type Hello, HelloSchema, isWorkerId, type ProtocolErrorCode, protocolVersions, workerIdRule } from '@workflow-orchestrator/proto';
 import { isToken } from './entries.ts';
 import type { StreamLimits } from './limits.ts';
 import type { Introduction } from './state.ts';
@@ -28,6 +28,7 @@ export function judgeHello(parts: readonly Hello[], sessionId: string, limits: S
     const ours = `${protocolVersions.min} to ${protocolVersions.max}`;
     return { kind: 'wrong', code: 'UNSUPPORTED_PROTOCOL', message: `the worker speaks protocol ${theirs}, this coordinator ${ours}` };
   }
+  if (!isWorkerId(hello.workerId)) return wrong(`hello.worker_id ${workerIdRule}`);
   const validity = validator.validate(HelloSchema, hello);
   if (validity.kind !== 'valid') {
     const first = validity.kind === 'invalid' ? validity.violations[0] : undefined;

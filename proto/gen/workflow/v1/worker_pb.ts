@@ -392,7 +392,7 @@ export type Hello = Message<"workflow.v1.Hello"> & {
   maxProtocol: number;
 
   /**
-   * Stable over restarts.
+   * Stable over restarts. Letters, digits, `.`, `_` and `-`.
    *
    * @generated from field: string worker_id = 3;
    */
@@ -490,7 +490,7 @@ export type HelloJson = {
   maxProtocol?: number;
 
   /**
-   * Stable over restarts.
+   * Stable over restarts. Letters, digits, `.`, `_` and `-`.
    *
    * @generated from field: string worker_id = 3;
    */
