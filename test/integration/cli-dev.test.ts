@@ -188,6 +188,7 @@ t.test('wf dev: settings that cannot work are one clear line', async (t) => {
 
 t.test('wf quick-start: runs the example to its end, and ends as it ended', async (t) => {
   const dir = t.testdir({
+    'refused.yaml': 'workflow:\n  nam: refused\n',
     'fails.yaml':
       'workflow:\n  name: fails\n  jobs:\n    - { id: a, type: validation, parameters: { schema: { type: string }, data: 5 } }\n',
   });
@@ -198,5 +199,7 @@ t.test('wf quick-start: runs the example to its end, and ends as it ended', asyn
   const bad = await wf(dir, 'quick-start', join(dir, 'fails.yaml'), '--port', '0', '--workers', '1');
   t.equal(bad.code, 1, bad.out + bad.err);
   t.match(bad.out, /fails FAILED after/);
-  t.match(await wf(dir, 'quick-start', 'none.yaml', '--port', '0'), { code: 2, err: 'wf: cannot read none.yaml\n' });
+  t.match(await wf(dir, 'quick-start', 'none.yaml', '--port', '0'), { code: 2, err: 'wf: cannot read none.yaml: no such file\n' });
+  const refused = await wf(dir, 'quick-start', 'refused.yaml', '--port', '0', '--json');
+  t.match(refused, { code: 2, out: '', err: /"refused\.yaml:2:\d+: / }, 'nothing was started for it');
 });

@@ -1,7 +1,6 @@
 /**
  * `wf dev`, `wf quick-start`: a coordinator and workers on this machine, in one command.
  */
-import { readFile } from 'node:fs/promises';
 import { coordinatorSettings, resolveSettings } from '@workflow-orchestrator/proto/settings';
 import type { Command } from 'commander';
 import { WorkflowClient } from '../../client/client.ts';
@@ -13,6 +12,7 @@ import { action, type Shell, withExamples, withJson } from '../shell.ts';
 import { follow } from '../show/follow.ts';
 import type { LivePicture } from '../show/live.ts';
 import { wholeNumber } from '../words.ts';
+import { readAndCompile } from './file.ts';
 
 interface DevOptions {
   readonly json?: boolean;
@@ -118,9 +118,8 @@ async function quickStartWith(shell: Shell, options: QuickStartOptions, given: s
   const { terminal } = shell;
   const file = given ?? exampleFile('workflow_definitions/data-pipeline.yaml');
   if (file === null) throw new CommandError('there are no examples here: give a workflow file');
-  const yaml = await readFile(file, 'utf8').catch(() => {
-    throw new CommandError(`cannot read ${file}`);
-  });
+  // A file that cannot run is told before anything is started for it.
+  const { yaml } = await readAndCompile(terminal, file);
   let picture: LivePicture | null = null;
   const stack = await startStack(shell, options, {
     quiet: !options.verbose,

@@ -50,9 +50,14 @@ export function problemLine(path: string, problem: Pick<Problem, 'line' | 'colum
 
 /** Compiles a file here, without a server. Throws `CommandError` with every problem. */
 export async function compileFile(terminal: Terminal, path: string): Promise<Graph> {
-  const source = await readSource(terminal, path);
-  const result = compile(source);
-  if (result.kind === 'ok') return result.graph;
+  return (await readAndCompile(terminal, path)).graph;
+}
+
+/** Compiles a file as `compileFile` does, and keeps its text for a coordinator. */
+export async function readAndCompile(terminal: Terminal, path: string): Promise<{ readonly yaml: string; readonly graph: Graph }> {
+  const yaml = await readSource(terminal, path);
+  const result = compile(yaml);
+  if (result.kind === 'ok') return { yaml, graph: result.graph };
   const [first, ...more] = result.problems.map((problem) => problemLine(path, problem));
   throw new CommandError(first, exit.usage, more);
 }
