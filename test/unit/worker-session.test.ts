@@ -1,6 +1,7 @@
 /**
  * The worker's end of the stream, rule by rule (proto/PROTOCOL.md): a step, and all that it led to.
  */
+import { ResultAck_Verdict } from '@workflow-orchestrator/proto';
 import t from 'tap';
 import { reconnectDelayMs } from '../../worker/session/backoff.ts';
 import { closed } from '../../worker/session/session.ts';
@@ -86,8 +87,26 @@ t.test('verdicts: abandoned attempts are stopped and forgotten, their slots are 
   t.same(story.open(), ['2 > hello b c a!']);
   const verdicts = ['a', 'b', 'nobody'].map((leaseToken) => ({ leaseToken, verdict: 2 as const }));
   t.same(story.receive({ case: 'welcome', value: { sessionId: 's2', verdicts } }), ['abort b lost', 'welcomed s2', '2 > credit 2']);
+  t.match(
+    story.notes.filter((note) => /given up/.test(note)),
+    [/the result of attempt 1 of job '.+' of workflow '.+' is given up/, /attempt 1 of job '.+' of workflow '.+' is given up/],
+    'one line each, none of an attempt that is not held',
+  );
   t.same(story.finish('b', outcomes.error), ['2 > credit 3'], 'no result');
   t.same(story.finish('c'), ['2 > results c:output', '2 > credit 4']);
+});
+
+t.test('a result that counts for nothing is told to the operator once (R41)', async (t) => {
+  const story = new WorkerStory().ready();
+  story.receive(give('a', 'b', 'c'));
+  for (const token of ['a', 'b', 'c']) story.finish(token);
+  const before = story.notes.length;
+  const { ACCEPTED, STALE, WORKFLOW_ENDED } = ResultAck_Verdict;
+  const verdicts = { a: STALE, b: WORKFLOW_ENDED, c: ACCEPTED, nobody: STALE };
+  const value = { acks: Object.entries(verdicts).map(([leaseToken, verdict]) => ({ leaseToken, verdict })) };
+  for (let times = 0; times < 2; times++) story.receive({ case: 'resultAcks', value });
+  t.match(story.notes.slice(before), [/came too late: another attempt counts/, /came too late: the workflow has ended/]);
+  t.equal(story.notes.length, before + 2);
 });
 
 t.test('heartbeats: all leases, progress, checkpoints until they are known to have arrived (R30)', async (t) => {

@@ -10,6 +10,7 @@ import {
   InFlightVerdict_Verdict,
   type ProtocolErrorCode,
   ProtocolErrorSchema,
+  ResultAck_Verdict,
   type Welcome,
 } from '@workflow-orchestrator/proto';
 import { streamUrl } from '../url.ts';
@@ -28,7 +29,9 @@ export function handleWelcome(
   const { limits } = session;
   const { wire, previous } = phase;
   for (const { leaseToken, verdict } of welcome.verdicts) {
-    if (verdict === InFlightVerdict_Verdict.ABANDON) loseAttempt(session, leaseToken, outputs);
+    if (verdict !== InFlightVerdict_Verdict.ABANDON) continue;
+    noteUnwanted(session, leaseToken, 'is given up: the coordinator does not know its lease any more', outputs);
+    loseAttempt(session, leaseToken, outputs);
   }
   // What the other connection may have taken with it.
   for (const attempt of session.running.values()) if (attempt.checkpoint !== null) attempt.checkpoint.frame = 0;
@@ -86,7 +89,12 @@ export function handleBody(
       break;
     case 'resultAcks':
       // R41: each verdict ends the duty to keep the result.
-      for (const { leaseToken } of body.value.acks) forgetResult(session, leaseToken);
+      for (const { leaseToken, verdict } of body.value.acks) {
+        if (verdict === ResultAck_Verdict.STALE) noteUnwanted(session, leaseToken, 'came too late: another attempt counts', outputs);
+        else if (verdict === ResultAck_Verdict.WORKFLOW_ENDED)
+          noteUnwanted(session, leaseToken, 'came too late: the workflow has ended', outputs);
+        forgetResult(session, leaseToken);
+      }
       outputs.push({ kind: 'wake' });
       break;
     case 'cancel':
@@ -111,6 +119,16 @@ export function handleBody(
     default:
       body satisfies never;
   }
+}
+
+/** One line for the operator about work that counts for nothing; none when the worker does not hold the attempt. */
+function noteUnwanted(session: WorkerSession, token: string, what: string, outputs: WorkerOutput[]): void {
+  const result = session.ended.get(token)?.result;
+  const held = result ?? session.running.get(token)?.assignment;
+  if (held === undefined) return;
+  const subject = result === undefined ? '' : 'the result of ';
+  const message = `${subject}attempt ${held.attempt} of job '${held.jobId}' of workflow '${held.workflowId}' ${what}`;
+  outputs.push({ kind: 'note', level: 'warn', message });
 }
 
 /** Answers a bad frame (R8); too many of them end the connection. */
