@@ -231,12 +231,21 @@ t.test('with a worker: how a workflow ends is the exit code', async (t) => {
   const held = (await wf(['submit', '-', '--start', '-l', 'held=1'], flow('hold'))).out.split(' ')[0];
   await client.waitFor(held, { until: ({ jobs }) => jobs[0].workerId === 'worker-1' });
   t.match((await wf(['status', held])).out, /first +hold +RUNNING +1 of \d+ .* worker-1/);
-  const following = wf(['watch', held]);
+  let seen = '';
+  let told = () => {};
+  const begun = new Promise<void>((resolve) => (told = resolve));
+  const write = (text: string) => {
+    seen += text;
+    told();
+  };
+  const following = wf(['watch', held], '', { write });
+  await begun;
   t.match(await wf(['workers', 'drain', 'worker-1', '--reason', 'new version']), { code: 0, out: 'worker-1  DRAINING\n' });
   release.dispatchEvent(new Event('go'));
   await worker.done;
   await wf(['cancel', held]);
   t.equal((await following).code, 4);
+  t.equal(seen.split('first RUNNING on worker-1').length, 2, 'a job that was running already is told, once');
 });
 
 t.test('the launcher runs under any Node that is there', async (t) => {

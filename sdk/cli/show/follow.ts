@@ -2,7 +2,7 @@
  * Following a workflow to its end on a terminal: as a live picture where there is a cursor, as lines where there is none, as JSON lines.
  */
 import { toJson } from '@bufbuild/protobuf';
-import { JobSchema, type Workflow, WorkflowEventSchema, WorkflowSchema } from '@workflow-orchestrator/proto';
+import { Job_Status, JobSchema, type Workflow, WorkflowEventSchema, WorkflowSchema } from '@workflow-orchestrator/proto';
 import type { WorkflowClient } from '../../client/client.ts';
 import { toWorkflowError, type WorkflowError } from '../../client/error.ts';
 import { isEnded } from '../../client/status.ts';
@@ -57,11 +57,17 @@ async function followAsLines(shell: Shell, client: WorkflowClient, workflow: Wor
     (view.jobs as Map<string, unknown>).set(id, { id, status: 'PENDING', attempt: 0, fraction: null, remark: '', startMs: 0, endMs: 0 });
   }
   view = { ...view, remark: '', endMs: 0 };
-  for await (const step of client.watch(workflow.id, { signal: shell.terminal.interrupted, onReconnect: say(shell) })) {
+  const tell = (step: WatchStep) => {
     const before = view.jobs.get(jobIdOf(step));
     view = afterStep(view, step);
     const line = stepLine(shell.terminal, step, before, view);
     if (line !== null) shell.line(line);
+  };
+  for await (const step of client.watch(workflow.id, { signal: shell.terminal.interrupted, onReconnect: say(shell) })) {
+    tell(step);
+    if (step.kind !== 'event' || step.event.seq !== workflow.lastEventSeq) continue;
+    // That a job runs is live state and no event: what ran already when the watch began is told where the story reaches that moment.
+    for (const job of workflow.jobs) if (job.status === Job_Status.RUNNING) tell({ kind: 'job', job });
   }
 }
 
