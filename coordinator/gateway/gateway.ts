@@ -18,6 +18,7 @@ import type { WorkerInbox } from './port.ts';
 import { type StreamLimits, streamLimits } from './session/limits.ts';
 import { SocketLink } from './socket-link.ts';
 import type { WorkerInfo } from './worker-info.ts';
+import { workerSocketClass } from './worker-socket.ts';
 
 export type { StreamLimits } from './session/limits.ts';
 export type { WorkerInfo, WorkerStatus } from './worker-info.ts';
@@ -114,6 +115,7 @@ export function createGateway(options: GatewayOptions): Gateway {
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: limits.frameBytes,
+    WebSocket: workerSocketClass(limits.frameBytes),
     handleProtocols: () => workerSubprotocol,
   });
 

@@ -44,7 +44,7 @@ export class SocketLink implements Link {
     this.#options = options;
     this.#connection = options.hub.connect(this);
     webSocket.on('message', (data, isBinary) => this.#receive(data, isBinary));
-    // ws closes by itself after an error, with the code that belongs to it (R4: 1009).
+    // ws closes by itself after an error, with the code that belongs to it (R4: 1009; `WorkerSocket` adds the reason).
     webSocket.on('error', () => {});
     webSocket.on('close', (code) => {
       this.#connection.closed(code);

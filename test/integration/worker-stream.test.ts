@@ -85,8 +85,14 @@ t.test('wrong frames: bytes, text, too large, unknown fields, no Hello (R3, R4, 
   // seq 4 and an empty heartbeat, with a field inside and one outside that nobody knows.
   worker.socket.send(Buffer.from([0x08, 0x04, 0x32, 0x03, 0xa0, 0x06, 0x01, 0xf8, 0x06, 0x01]));
   t.equal(await worker.line(/^reply/), 'reply', 'unknown fields are ignored, the session lives');
+  let reason = '';
+  worker.socket.once('close', (_code, words) => {
+    reason = words.toString();
+  });
   worker.socket.send(Buffer.alloc(10_001));
   t.equal(await worker.line(/^closed/), 'closed 1009');
+  await null;
+  t.equal(reason, 'a frame has at most 10000 bytes');
   await server.close();
 });
 
