@@ -183,6 +183,16 @@ t.test('wf dev: settings that cannot work are one clear line', async (t) => {
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? String(bound.port) : '';
   t.match(await wf(dir, 'quick-start', '--port', port), { code: 2, err: new RegExp(`^wf: port ${port} is taken: .*\n$`) });
+  for (const flags of [
+    ['--port', port],
+    ['--port', '0', '--grpc-port', port],
+  ]) {
+    t.match(
+      await wf(dir, 'coordinator', ...flags),
+      { code: 2, out: '', err: new RegExp(`^wf: port ${port} is taken: .* ${flags.at(-2)} .*\n$`) },
+      flags.join(' '),
+    );
+  }
   server.close();
 });
 

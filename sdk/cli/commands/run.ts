@@ -1,10 +1,11 @@
 /**
  * `wf coordinator`, `wf worker`: run a program in the foreground, as a process of its own.
  */
-import { coordinatorSettings, settingsHelp, workerSettings } from '@workflow-orchestrator/proto/settings';
+import { coordinatorSettings, resolveSettings, settingsHelp, workerSettings } from '@workflow-orchestrator/proto/settings';
 import type { Command } from 'commander';
 import { type ExitCode, exit } from '../exit.ts';
 import { Child } from '../process/child.ts';
+import { expectFree } from '../process/port.ts';
 import type { ProgramName } from '../process/program.ts';
 import { action, type Shell } from '../shell.ts';
 
@@ -37,6 +38,7 @@ function add(program: Command, shell: Shell, name: ProgramName, description: str
 
 async function runProgram(shell: Shell, program: ProgramName, args: readonly string[]): Promise<ExitCode> {
   const { terminal } = shell;
+  if (program === 'coordinator') await expectPorts(args, terminal.env);
   const child = new Child({ program, args, env: terminal.env, onLine: null });
   const onInterrupt = () => child.signal('SIGTERM');
   const onForce = () => child.signal('SIGKILL');
@@ -48,4 +50,13 @@ async function runProgram(shell: Shell, program: ProgramName, args: readonly str
   if (terminal.interrupted.aborted) return exit.interrupted;
   // The program has said why.
   return exit.refused;
+}
+
+/** Throws `CommandError` when the coordinator could not listen, as `wf dev` does. Bad settings are left for the coordinator to tell. */
+async function expectPorts(args: readonly string[], env: Shell['terminal']['env']): Promise<void> {
+  const settings = resolveSettings(coordinatorSettings, args, env);
+  if (settings.kind === 'bad') return;
+  const { host, port, grpcPort } = settings.values;
+  await expectFree(host, port);
+  if (grpcPort !== null) await expectFree(host, grpcPort, '--grpc-port');
 }

@@ -7,9 +7,9 @@
  *    exit code 0 means that it was drained, 2 that its settings are bad.
  * 3. Without its coordinator the stack ends: what was in its memory is gone, and a new one would hide that.
  */
-import { createServer } from 'node:net';
 import { CommandError, exit } from '../exit.ts';
 import { Child, type ChildExit, exitText } from './child.ts';
+import { expectFree } from './port.ts';
 import { programArguments } from './program.ts';
 
 /** What to run. */
@@ -68,7 +68,7 @@ export class Stack {
   static async start(options: StackOptions): Promise<Stack> {
     // A program that is not there is told before anything runs.
     for (const program of ['coordinator', 'worker'] as const) programArguments(program);
-    if (options.port !== 0) await expectFree(options.host, options.port);
+    await expectFree(options.host, options.port);
     const last: string[] = [];
     const coordinator = new Child({
       program: 'coordinator',
@@ -152,28 +152,6 @@ async function listening(coordinator: Child, options: StackOptions, last: readon
   }
   const [reason = exitText(first), ...more] = last.map((line) => line.replace(/^coordinator: /, ''));
   throw new CommandError(`the coordinator did not start: ${reason}`, first.code === exit.usage ? exit.usage : exit.unavailable, more);
-}
-
-/** Throws one clear line when nothing can listen there. */
-async function expectFree(host: string, port: number): Promise<void> {
-  const probe = createServer();
-  try {
-    await new Promise<void>((resolve, reject) => {
-      probe.once('error', reject);
-      probe.listen({ host, port, exclusive: true }, resolve);
-    });
-  } catch (thrown) {
-    const code = thrown instanceof Error && 'code' in thrown ? thrown.code : '';
-    if (code === 'EADDRINUSE') {
-      throw new CommandError(`port ${port} is taken: end what listens there, or take another with --port (0 finds a free one)`);
-    }
-    if (code === 'EACCES') throw new CommandError(`port ${port} may not be used by this user: take one above 1023 with --port`);
-    throw new CommandError(`cannot listen on ${host} port ${port}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-  } finally {
-    await new Promise<void>((resolve) => {
-      probe.close(() => resolve());
-    });
-  }
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
