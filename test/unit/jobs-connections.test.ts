@@ -140,6 +140,13 @@ network: { allow: [10.0.0, 5] }
 t.test('files that are no connections file', async (t) => {
   t.match(problemsOf('a: [')[0], /^1:\d+: is no proper YAML/);
   t.match(problemsOf('a: 1\na: 2')[0], /Map keys must be unique/);
+  const binary = problemsOf('a: b\n\x1b]0;owned\x07: [\0{\n\x7fELF: }\n');
+  t.equal(binary.length, 1, 'one problem, not one for each line');
+  t.match(binary[0], /is no text file: the control character U\+001B stands in line 2$/);
+  t.notMatch(problemsOf('"\\e[2J": 1\nendpoints: { a: { kind: "\\e[2J" } }').join(), /\p{Cc}/u);
+  const latin = t.testdir({ 'latin.yaml': Buffer.from([0x61, 0x3a, 0x20, 0xe9, 0x0a]) });
+  t.throws(() => loadConnections({ file: `${latin}/latin.yaml`, dataFolder: null, env: {} }), /latin\.yaml: is no text in UTF-8$/);
+  t.notMatch(problemsOf('a: [\u202e\u009b').join(), /\p{Cf}|\p{Cc}/u, 'nothing that a terminal would obey');
   t.match(problemsOf('- a')[0], /must have the sections/);
   t.strictSame(problemsOf(''), []);
   t.match(problemsOf('stores: { f: { kind: file } }', {}, null), [

@@ -5,7 +5,9 @@
  * 1. All problems at once, each with file, line and column, path, and what would be right.
  * 2. A file with any problem gives nothing: a worker does not start with half of its connections.
  * 3. No message holds a value that came from the environment.
+ * 4. A file that is no text is one problem, and no message holds what a terminal would obey.
  */
+import { isUtf8 } from 'node:buffer';
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -55,6 +57,8 @@ export function loadConnections(source: ConnectionsSource): Connections {
  * @throws ConnectionsError
  */
 export function parseConnections(text: string, source: ConnectionsSource & { readonly file: string }): Connections {
+  const binary = binaryProblem(text);
+  if (binary !== null) throw new ConnectionsError([`${source.file}: ${binary}`]);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
   const at = (offset: number) => {
@@ -62,7 +66,7 @@ export function parseConnections(text: string, source: ConnectionsSource & { rea
     return `${source.file}:${line}:${col}`;
   };
   if (document.errors.length > 0)
-    throw new ConnectionsError(document.errors.map((error) => `${at(error.pos[0])}: is no proper YAML: ${error.message}`));
+    throw new ConnectionsError(document.errors.map((error) => `${at(error.pos[0])}: is no proper YAML: ${printable(error.message)}`));
 
   const problems: FieldProblem[] = [];
   const redactor = new Redactor();
@@ -95,7 +99,7 @@ export function parseConnections(text: string, source: ConnectionsSource & { rea
     .filter(({ path }, index) => index < unsetProblems || !unset.has(formatPath(path)))
     .map((problem) => ({ problem, offset: offsetOf(problem.path) }))
     .sort((left, right) => left.offset - right.offset);
-  throw new ConnectionsError(ordered.map(({ problem, offset }) => redactor.text(`${at(offset)}: ${formatProblem(problem)}`)));
+  throw new ConnectionsError(ordered.map(({ problem, offset }) => printable(redactor.text(`${at(offset)}: ${formatProblem(problem)}`))));
 }
 
 /** An endpoint of kind store names a store, an operation that the store has, and a table that it knows. */
@@ -132,19 +136,38 @@ function readText(file: string): Loaded<string> {
     const { size } = statSync(file);
     if (size > limits.connectionsFileBytes)
       return { kind: 'bad', message: `has ${size} bytes, at most ${limits.connectionsFileBytes} are read` };
-    return { kind: 'ok', value: readFileSync(file, 'utf8') };
+    const bytes = readFileSync(file);
+    return isUtf8(bytes) ? { kind: 'ok', value: bytes.toString() } : { kind: 'bad', message: 'is no text in UTF-8' };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return { kind: 'bad', message: code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code})` };
   }
 }
 
+/** Why a text cannot be YAML or JSON at all, or null. */
+function binaryProblem(text: string): string | null {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for; tab and line ends are text.
+  const found = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.exec(text);
+  if (found === null) return null;
+  const code = found[0].charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+  const line = text.slice(0, found.index).split('\n').length;
+  return `is no text file: the control character U+${code} stands in line ${line}`;
+}
+
+/** A message without characters that a terminal would obey or cannot show. */
+function printable(message: string): string {
+  return message.replaceAll(/\p{C}+/gu, ' ');
+}
+
 /** A schema in a file of its own, JSON or YAML. */
 function parseSchemaFile(file: string, shown: string): Loaded<Json> {
   const text = readText(file);
   if (text.kind === 'bad') return { kind: 'bad', message: `${shown}: ${text.message}` };
+  const binary = binaryProblem(text.value);
+  if (binary !== null) return { kind: 'bad', message: `${shown}: ${binary}` };
   const document = parseDocument(text.value, { prettyErrors: false });
-  if (document.errors.length > 0) return { kind: 'bad', message: `${shown}: is neither JSON nor YAML: ${document.errors[0].message}` };
+  if (document.errors.length > 0)
+    return { kind: 'bad', message: `${shown}: is neither JSON nor YAML: ${printable(document.errors[0].message)}` };
   return plainValue(document);
 }
 
