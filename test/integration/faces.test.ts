@@ -84,8 +84,7 @@ t.test('the same call through every face, on one port', async (t) => {
     client.close();
   }
   const metrics = await faces.metrics.metrics();
-  for (const face of ['rest', 'connect', 'grpc'])
-    t.match(metrics, `wf_api_calls_total{face="${face}",method="${getWorkflow}",code="ok"}`);
+  for (const face of ['rest', 'connect', 'grpc']) t.match(metrics, `wf_api_calls_total{face="${face}",method="${getWorkflow}",code="ok"}`);
   t.match(metrics, 'wf_api_open_streams 0');
 });
 
