@@ -33,7 +33,10 @@ if (later.length > 0) {
   );
 }
 
-const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+// Written through the process's own stream: pino's flushes at the exit for ever when nobody reads any more, and such a process never ends.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, process.stdout);
 const store = new MemoryStore();
 try {
   const running = await startCoordinator({

@@ -45,7 +45,10 @@ if (args.includes('--print-config')) {
 }
 
 const { types, connections } = readTypesAndConnections();
-const pinoLog = pino({ level: values.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+// Written through the process's own stream: pino's flushes at the exit for ever when nobody reads any more, and such a process never ends.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+const pinoLog = pino({ level: values.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, process.stdout);
 const log: Logger = {
   debug: (message, fields) => pinoLog.debug(fields ?? {}, message),
   info: (message, fields) => pinoLog.info(fields ?? {}, message),
