@@ -44,6 +44,7 @@ try {
     host,
     port,
     grpcPort,
+    advertiseUrl: null,
     token,
     version,
     log,

@@ -2,7 +2,8 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Gateway, GatewayMetrics } from './gateway/gateway.ts';
 import type { ShardObserver } from './shard/ports.ts';
-import type { Shard } from './shard/shard.ts';
+import type { ShardClient } from './shard/seat.ts';
+import type { TierHealth } from './store/store.ts';
 
 const DURATION_BUCKETS_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 600, 3600];
 
@@ -43,6 +44,7 @@ export function shardMetrics(registry: Registry): ShardObserver {
   });
   const commits = new Counter({ name: 'wf_commits_total', help: 'Commits', registers });
   const events = new Counter({ name: 'wf_committed_events_total', help: 'Events committed', registers });
+  const troubles = new Counter({ name: 'wf_commits_troubled_total', help: 'Commits that did not succeed at once', registers });
   const endedBy = kept((status) => ended.labels(status));
   const jobsBy = kept((key) => jobs.labels(...(key.split('\0') as [string, string])));
   return {
@@ -55,6 +57,9 @@ export function shardMetrics(registry: Registry): ShardObserver {
     attemptFailed: (type, code) => failed.labels(type, code).inc(),
     jobAssigned: (_type, waitedMs) => waited.observe(waitedMs / 1_000),
     resultRefused: (verdict) => refused.labels(verdict).inc(),
+    trouble(message) {
+      if (message !== null) troubles.inc();
+    },
     committed(count) {
       commits.inc();
       events.inc(count);
@@ -101,7 +106,7 @@ export function gatewayMetrics(registry: Registry): GatewayMetrics {
 }
 
 /** Gauges that are read when somebody asks. */
-export function registerGauges(registry: Registry, shard: Shard, gateway: Pick<Gateway, 'workers'>): void {
+export function registerGauges(registry: Registry, shard: Pick<ShardClient, 'stats'>, gateway: Pick<Gateway, 'workers'>): void {
   const gauge = (name: string, help: string, read: () => number): void => {
     new Gauge({
       name,
@@ -116,12 +121,26 @@ export function registerGauges(registry: Registry, shard: Shard, gateway: Pick<G
   gauge('wf_jobs_ready', 'Jobs that wait for a worker', () => shard.stats().readyJobs);
   gauge('wf_jobs_running', 'Jobs that run', () => shard.stats().runningJobs);
   gauge('wf_inbox_commands', 'Commands that wait for the shard', () => shard.stats().inbox);
+  gauge('wf_workflows_unarchived', 'Ended workflows that the archive has yet to take', () => shard.stats().unarchived);
   gauge('wf_uncommitted_events', 'Events that wait for their commit', () => shard.stats().uncommittedEvents);
   gauge(
     'wf_workers_connected',
     'Workers that are connected',
     () => gateway.workers().filter(({ status }) => status !== 'DISCONNECTED').length,
   );
+}
+
+/** How the tiers of storage are: 1 as they should be, 0.5 degraded, 0 down. */
+export function registerTiers(registry: Registry, tiers: () => readonly TierHealth[]): void {
+  new Gauge({
+    name: 'wf_store_health',
+    help: 'Tiers of storage: 1 as they should be, 0.5 degraded, 0 down',
+    labelNames: ['tier'],
+    registers: [registry],
+    collect() {
+      for (const { name, health } of tiers()) this.set({ tier: name }, health === 'OK' ? 1 : health === 'DEGRADED' ? 0.5 : 0);
+    },
+  });
 }
 
 function kept<T>(make: (key: string) => T): (key: string) => T {

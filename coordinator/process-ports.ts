@@ -5,7 +5,7 @@ import type { ShardPorts } from './shard/ports.ts';
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Ports of this process. The clock starts at the wall clock and never goes back, whatever is done to it. */
-export function processPorts(nonce: () => string, stop: (reason: string) => void): ShardPorts {
+export function processPorts(nonce: () => string): Omit<ShardPorts, 'stop'> {
   const startedAt = Date.now() - performance.now();
   const now = () => Math.round(startedAt + performance.now());
   let timer: NodeJS.Timeout | null = null;
@@ -17,6 +17,7 @@ export function processPorts(nonce: () => string, stop: (reason: string) => void
       if (timer !== null) clearTimeout(timer);
       timer = at === null ? null : setTimeout(turn, Math.min(Math.max(0, at - now()), MAX_TIMER_MS));
     },
-    stop,
+    // What is only to be done later keeps no process alive.
+    later: (delayMs, turn) => void setTimeout(turn, delayMs).unref(),
   };
 }

@@ -57,6 +57,8 @@ export const limits = {
   assignmentBytes: 768 * 1024,
   /** Inputs of a workflow. */
   inputsBytes: 256 * 1024,
+  /** A value in the journal; a larger one is kept apart, once, by its hash. */
+  payloadInlineBytes: 64 * 1024,
   /** A stored checkpoint of a job. */
   checkpointBytes: 64 * 1024,
   /** Depth of a JSON value: what `JSON.parse` takes, `JSON.stringify` must be able to write. */
@@ -166,8 +168,39 @@ export const limits = {
   commitEvents: 1_000,
   /** Bytes of one commit. */
   commitBytes: 512 * 1024,
-  /** A commit's own deadline. */
+  /** Time for a commit, after which its outcome is unknown. */
   commitDeadlineMs: 2_000,
+  /** How long a coordinator owns a shard without renewing its lease. */
+  shardLeaseMs: 3_000,
+  /** How often it does. */
+  shardRenewMs: 750,
+  /** Before the end of its lease, an owner tells nobody anything any more: the time that what it tells may be under way. */
+  shardLeaseMarginMs: 1_000,
+  /** Time for a call to a store that is not a commit. */
+  storeCallMs: 10_000,
+  /** Events after a checkpoint, from which on the next one begins. */
+  checkpointEvents: 100_000,
+  /** Bytes of events after a checkpoint, likewise. */
+  checkpointEventBytes: 64 * 1024 * 1024,
+  /** Time after a checkpoint, likewise, when anything happened in it. */
+  checkpointMs: 300_000,
+  /** Workflows, and bytes, that one slice of a checkpoint writes. */
+  checkpointSliceWorkflows: 500,
+  checkpointSliceBytes: 512 * 1024,
+  /** How often the archive and the live view follow the journal. */
+  projectionMs: 250,
+  liveViewMs: 50,
+  /** How often a coordinator says that it is there, and how long that is believed. */
+  presenceMs: 2_000,
+  presenceTtlMs: 7_000,
+  /** How long the live view shows a workflow after its last change, while it is open and after its end. */
+  liveViewOpenTtlMs: 86_400_000,
+  liveViewEndedTtlMs: 600_000,
+  /** Workflows, and bytes of their events, that are archived in one call. */
+  projectionWorkflows: 500,
+  projectionBytes: 1024 * 1024,
+  /** Ended workflows that the archive has yet to take, from which on submits are refused. */
+  unarchivedWorkflows: 100_000,
   /** Commands waiting for the shard, from which on submits are refused. */
   inboxCommands: 50_000,
   /** Bytes waiting for the shard, likewise. */

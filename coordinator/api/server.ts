@@ -61,6 +61,8 @@ export interface ApiServerOptions {
 export interface ApiServer {
   /** Opens the ports; gives the ones that were taken. Rejects with `ListenError`. */
   listen(): Promise<{ port: number; grpcPort?: number }>;
+  /** Ends the streams that are open: those who called may open them again, here or elsewhere. */
+  endStreams(): void;
   /** Takes no new connection, ends streams, lets calls under way finish for `graceMs`, then closes what is left. */
   close(graceMs: number): Promise<void>;
 }
@@ -185,10 +187,14 @@ export function createServer(options: ApiServerOptions): ApiServer {
     }
   }
 
+  function endStreams(): void {
+    for (const call of openStreams) call.cancel(stoppingError());
+  }
+
   async function close(graceMs: number): Promise<void> {
     stopping = true;
     const closed = Promise.all(listeners.map(stopListening));
-    for (const call of openStreams) call.cancel(stoppingError());
+    endStreams();
     for (const socket of undecided) socket.destroy();
     grpc.drain(graceMs);
     // A connection becomes idle when its last answer is out.
@@ -203,7 +209,7 @@ export function createServer(options: ApiServerOptions): ApiServer {
     await app.close();
   }
 
-  return { listen, close };
+  return { listen, endStreams, close };
 }
 
 const notHere = new ConnectError('this port speaks gRPC only; REST, Connect and the page are on the other one', Code.InvalidArgument);

@@ -24,16 +24,16 @@ import {
   recovered,
   workflowTimer,
 } from '@workflow-orchestrator/engine/machine';
-import type { Ownership } from '../store/store.ts';
 import { Agenda, type Moment } from './agenda.ts';
 import { assignmentOf } from './assignment.ts';
 import type { CommitLoop } from './commit-loop.ts';
 import { sizeOf } from './event-size.ts';
-import type { History } from './history.ts';
+import type { Followers } from './followers.ts';
 import { match } from './matcher.ts';
 import { observe } from './observation.ts';
 import type { ShardObserver, ShardPorts } from './ports.ts';
 import { type ReadyJob, ReadyQueue } from './ready-queue.ts';
+import type { FoundWorkflow } from './recovery.ts';
 import { type WorkerEntry, WorkerTable } from './workers.ts';
 import type { WorkflowRecord, WorkflowTable } from './workflow-table.ts';
 
@@ -49,18 +49,21 @@ export class ShardCore {
   readonly #agenda = new Agenda((moment) => this.#means(moment));
   readonly #ports: ShardPorts;
   readonly #epoch: number;
+  readonly #followers: Followers;
   /** Until when workers may come back with attempts of before the recovery, milliseconds since 1970. */
   #backBy = 0;
   #assignments = 0;
   #ready = 0;
   #running = 0;
 
-  constructor(table: WorkflowTable, commits: CommitLoop, ownership: Ownership, ports: ShardPorts, observer: ShardObserver) {
+  /** `epoch`: under which the shard was acquired. */
+  constructor(table: WorkflowTable, commits: CommitLoop, epoch: number, ports: ShardPorts, observer: ShardObserver, followers: Followers) {
     this.table = table;
     this.commits = commits;
     this.observer = observer;
     this.#ports = ports;
-    this.#epoch = ownership.epoch;
+    this.#epoch = epoch;
+    this.#followers = followers;
   }
 
   /** Jobs that a worker could be given now. */
@@ -103,9 +106,11 @@ export class ShardCore {
     const durable = events.filter(isDurable);
     if (durable.length > 0) {
       const firstEventSeq = state.seq - durable.length + 1;
-      this.commits.append({ workflowId: state.id, firstEventSeq, events: durable }, sizeOf(durable));
-      this.commits.after(() => this.#publish(record, firstEventSeq, durable));
+      const bytes = sizeOf(durable);
+      this.commits.append({ workflowId: state.id, firstEventSeq, events: durable }, bytes);
+      this.commits.after(() => this.#publish(record, firstEventSeq, durable, bytes));
     }
+    this.commits.after(() => this.#followers.changed(record, state));
     const touched = new Set<number>();
     let isLifted = false;
     for (const event of events) {
@@ -155,10 +160,10 @@ export class ShardCore {
   }
 
   /** Puts a workflow in place that was read from the journal: its events, its timers, and what is READY once no worker can come back with it. */
-  restore(state: WorkflowState, events: History, at: number, leaseMs: number): WorkflowRecord {
-    if (hasEnded(state.status)) return this.table.add(state, events);
+  restore({ state, events, checkpointed }: FoundWorkflow, at: number, leaseMs: number): WorkflowRecord {
+    if (hasEnded(state.status)) return this.table.add(state, events, checkpointed);
     this.#backBy = at + leaseMs;
-    const record = this.table.add(recovered(state, this.#backBy), events);
+    const record = this.table.add(recovered(state, this.#backBy), events, checkpointed);
     const ready = [...state.jobs.keys()].filter((index) => state.jobs[index]!.phase === 'READY');
     // Between two attempts nothing runs: such a job waits for its own time only.
     record.awaited = new Set(ready.filter((index) => state.jobs[index]!.notBefore <= at));
@@ -289,12 +294,15 @@ export class ShardCore {
     this.#agenda.add({ at, workflowId: record.state.id, job: null });
   }
 
-  #publish(record: WorkflowRecord, firstSeq: number, events: readonly DurableEvent[]): void {
+  #publish(record: WorkflowRecord, firstSeq: number, events: readonly DurableEvent[], bytes: number): void {
+    this.#followers.committed(events.length, bytes);
     for (let i = 0; i < events.length; i++) {
       const event = events[i]!;
       record.events.push(event);
       if (record.watchers !== null) for (const watcher of record.watchers) watcher.event(firstSeq + i, event);
-      if (event.kind === 'ended') this.table.ended(record);
+      if (event.kind !== 'ended') continue;
+      this.table.ended(record);
+      this.#followers.ended(record);
     }
   }
 }

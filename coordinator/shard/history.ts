@@ -24,6 +24,11 @@ export class History {
     return this.#events.at(place);
   }
 
+  /** All events, as they are now: a list of its own. */
+  all(): DurableEvent[] {
+    return this.#events.slice();
+  }
+
   push(event: DurableEvent): void {
     if (event.kind === 'jobCheckpointed') {
       this.#checkpoints ??= new Map();

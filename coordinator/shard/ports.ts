@@ -10,9 +10,14 @@ export interface ShardPorts {
   readonly soon: (turn: () => void) => void;
   /** Runs `turn` at `at` (milliseconds since 1970) or a little later. Replaces the alarm before; null cancels it. */
   readonly alarm: (at: number | null, turn: () => void) => void;
-  /** A broken invariant or a lost shard: nothing may go on. */
-  readonly stop: (reason: string) => void;
+  /** Runs `turn` once, `delayMs` from now or a little later. */
+  readonly later: (delayMs: number, turn: () => void) => void;
+  /** A broken invariant (`broken`) or a lost shard (`lost`): nothing may go on. */
+  readonly stop: (reason: string, cause: StopCause) => void;
 }
+
+/** Why a shard stopped: `broken` memory must not be trusted by anybody, a `lost` shard is with another owner or must be read anew. */
+export type StopCause = 'broken' | 'lost';
 
 /** Counts for metrics and health. */
 export interface ShardStats {
@@ -22,6 +27,10 @@ export interface ShardStats {
   readonly inbox: number;
   readonly uncommittedEvents: number;
   readonly committedSeq: number;
+  /** What keeps commits from succeeding at the moment; null when nothing does. */
+  readonly trouble: string | null;
+  /** Ended workflows that the archive has yet to take. */
+  readonly unarchived: number;
 }
 
 /** What the shard tells metrics. All of it is cheap. */
@@ -34,4 +43,6 @@ export interface ShardObserver {
   jobAssigned(type: string, waitedMs: number): void;
   resultRefused(verdict: string): void;
   committed(events: number): void;
+  /** What keeps commits from succeeding; null when nothing does any more. */
+  trouble(message: string | null): void;
 }

@@ -1,13 +1,20 @@
-/** What the journal of a shard holds: every workflow as the fold of its events. */
+/**
+ * What a shard holds: every workflow as the fold of its events, read from the last checkpoint and the journal after it.
+ *
+ * Invariant: an event is folded once, in order, or the reading fails. A checkpoint may be ahead of the place from which the journal is read (it is written while
+ * workflows go on), so events that are already in are passed over; one that is missing means that the journal is damaged.
+ */
 import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { evolve } from '@workflow-orchestrator/engine/machine';
-import type { Store } from '../store/store.ts';
+import type { JournalEntry, Ownership, Store } from '../store/store.ts';
 import { History } from './history.ts';
 
 /** One workflow as it was read. */
 export interface FoundWorkflow {
   readonly state: WorkflowState;
   readonly events: History;
+  /** How many of its events the checkpoint has; 0 when it is not in there. */
+  readonly checkpointed: number;
 }
 
 /** Everything that was read. */
@@ -16,23 +23,59 @@ export interface FoundWorkflows {
   readonly workflows: readonly FoundWorkflow[];
   /** Time of the latest event, milliseconds since 1970; 0 without one. */
   readonly lastAt: number;
+  /** Events after the checkpoint. */
+  readonly tailEvents: number;
 }
 
-/** Reads the whole journal. Rejects when it does not start with a submission, for it is damaged then. */
-export async function readJournal(store: Store): Promise<FoundWorkflows> {
+/** The workflow of a whole history, as an archive gives it back. Throws when it does not begin with a submission. */
+export function foldHistory(entry: JournalEntry): FoundWorkflow {
+  const found = new Map<string, FoundWorkflow>();
+  fold(found, entry, 0);
+  return found.get(entry.workflowId)!;
+}
+
+/** Reads all that was committed under owners before. Rejects when it is not whole, for it is damaged then. */
+export async function readShard(store: Store, ownership: Ownership): Promise<FoundWorkflows> {
   const found = new Map<string, FoundWorkflow>();
   let lastAt = 0;
-  for await (const { entries } of store.load(0)) {
-    for (const { workflowId, events } of entries) {
-      for (const event of events) {
-        const known = found.get(workflowId);
-        const workflow = known ?? { state: evolve(null, event), events: new History() };
-        if (known === undefined) found.set(workflowId, workflow);
-        else evolve(workflow.state, event);
-        workflow.events.push(event);
-        lastAt = Math.max(lastAt, event.at);
-      }
+  let lastSeq: number | null = null;
+  let tailEvents = 0;
+  for await (const part of store.load()) {
+    if (part.kind === 'checkpoint') {
+      for (const entry of part.entries) lastAt = Math.max(lastAt, fold(found, entry, entry.events.length));
+      continue;
     }
+    const { firstSeq, entries } = part.batch;
+    if (lastSeq !== null && firstSeq !== lastSeq + 1) throw new Error(`the journal is damaged: event ${firstSeq} comes after ${lastSeq}`);
+    lastSeq = part.batch.lastSeq;
+    tailEvents += lastSeq - firstSeq + 1;
+    for (const entry of entries) lastAt = Math.max(lastAt, fold(found, entry, 0));
   }
-  return { workflows: [...found.values()], lastAt };
+  if (lastSeq !== null && lastSeq !== ownership.lastSeq) {
+    throw new Error(`the journal is damaged: it ends at event ${lastSeq}, and ${ownership.lastSeq} were committed`);
+  }
+  const workflows = [...found.values()];
+  // A checkpoint has its own order; ids grow with the order of submission.
+  workflows.sort((a, b) => (a.state.id < b.state.id ? -1 : 1));
+  return { workflows, lastAt, tailEvents };
+}
+
+/** Folds what is new of an entry. Time of its last event. */
+function fold(found: Map<string, FoundWorkflow>, { workflowId, firstEventSeq, events }: JournalEntry, checkpointed: number): number {
+  let workflow = found.get(workflowId);
+  const known = workflow?.events.length ?? 0;
+  if (firstEventSeq > known + 1) {
+    throw new Error(`the journal is damaged: event ${firstEventSeq} of workflow ${workflowId} comes after ${known}`);
+  }
+  for (let place = known + 1 - firstEventSeq; place < events.length; place++) {
+    const event = events[place]!;
+    if (workflow === undefined) {
+      workflow = { state: evolve(null, event), events: new History(), checkpointed };
+      found.set(workflowId, workflow);
+    } else {
+      evolve(workflow.state, event);
+    }
+    workflow.events.push(event);
+  }
+  return events.at(-1)?.at ?? 0;
 }

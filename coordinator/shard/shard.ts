@@ -13,54 +13,23 @@
  * 4. What throws in a turn is a broken invariant: the shard stops before anything of that turn is written.
  * 5. Time never goes back, not even over a recovery: where the clock is behind the journal, time goes on from the journal's last moment.
  */
-import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
-import { decide, hasEnded, type IgnoredReason, type WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { decide, hasEnded, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { AssignReply, LeaseBeat, Result } from '@workflow-orchestrator/proto';
 import { Durability } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { AttachedWorker, WorkerInbox, WorkerOutbox } from '../gateway/port.ts';
-import type { Ownership, Store } from '../store/store.ts';
+import type { Archive, ListFilter, Ownership, Store } from '../store/store.ts';
+import type { CheckpointBounds } from './checkpointer.ts';
 import { CommitLoop } from './commit-loop.ts';
 import { ShardCore } from './core.ts';
-import type { ShardObserver, ShardPorts, ShardStats } from './ports.ts';
-import { readJournal } from './recovery.ts';
+import { Followers } from './followers.ts';
+import { KeyDesk } from './key-desk.ts';
+import type { ShardObserver, ShardPorts, ShardStats, StopCause } from './ports.ts';
+import { type FoundWorkflow, foldHistory, readShard } from './recovery.ts';
+import { type ClientCommand, type CommandReply, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
+import { Tenure } from './tenure.ts';
 import { WorkerDesk } from './worker-desk.ts';
 import { type Watcher, type WorkflowRecord, WorkflowTable } from './workflow-table.ts';
-
-/** A workflow to accept. `inputs` are prepared; `workflowId` is new and greater than every one before. */
-export interface Submission {
-  readonly workflowId: string;
-  readonly graph: Graph;
-  readonly inputs: Payload;
-  readonly labels: Readonly<Record<string, string>>;
-  /** Empty: none. */
-  readonly idempotencyKey: string;
-  readonly requestHash: string;
-  readonly start: boolean;
-}
-
-/** What became of a submission. `existed`: an earlier one with the same key made it. */
-export type SubmitReply =
-  | { readonly kind: 'accepted'; readonly state: WorkflowState; readonly existed: boolean; readonly at: number }
-  | { readonly kind: 'key-reused'; readonly workflowId: string }
-  | { readonly kind: 'overloaded'; readonly message: string; readonly retryAfterMs: number };
-
-/** A command of a client about one workflow. */
-export type ClientCommand =
-  | { readonly kind: 'start' | 'pause' | 'resume' }
-  | { readonly kind: 'cancel'; readonly reason: string; readonly force: boolean };
-
-/** What became of it. `ignored` carries the state as it stands. */
-export type CommandReply =
-  | { readonly kind: 'done'; readonly state: WorkflowState; readonly at: number }
-  | {
-      readonly kind: 'ignored';
-      readonly reason: IgnoredReason;
-      readonly message: string;
-      readonly state: WorkflowState;
-      readonly at: number;
-    }
-  | { readonly kind: 'not-found' };
 
 /** How much a shard takes on: `proto/limits.ts` says what each is. */
 export type ShardBounds = Readonly<
@@ -72,17 +41,23 @@ export type ShardBounds = Readonly<
     | 'openWorkflows'
     | 'endedWorkflowsKept'
     | 'endedWorkflowsBytes'
+    | 'unarchivedWorkflows'
     | 'leaseMs',
     number
   >
->;
+> &
+  CheckpointBounds;
 
-/** The shard takes no more input: this coordinator ends, or has lost the shard. */
-export class ShardStopped extends Error {
-  constructor() {
-    super('this coordinator is ending');
-    this.name = 'ShardStopped';
-  }
+/** What a shard is opened with. */
+export interface ShardOptions {
+  readonly store: Store;
+  readonly ownership: Ownership;
+  /** When the acquisition was sent, by `ports.now`. */
+  readonly acquiredAt: number;
+  readonly ports: ShardPorts;
+  readonly observer: ShardObserver;
+  /** Those that differ from the limits. */
+  readonly bounds?: Partial<ShardBounds>;
 }
 
 /** Pause that an overloaded shard asks for. */
@@ -95,44 +70,95 @@ export class Shard implements WorkerInbox {
   readonly #desk: WorkerDesk;
   readonly #table: WorkflowTable;
   readonly #bounds: ShardBounds;
+  readonly #archive: Archive | null;
+  readonly #tenure: Tenure;
+  readonly #followers: Followers;
+  readonly #keys: KeyDesk;
   /** How far the journal was ahead of the clock when it was read, in milliseconds: added to the clock. */
   #aheadMs = 0;
   #inbox: ((at: number) => void)[] = [];
   #turnPlanned = false;
   #alarmAt: number | null = null;
   #stopped = false;
+  #trouble: string | null = null;
 
-  private constructor(store: Store, ownership: Ownership, ports: ShardPorts, observer: ShardObserver, bounds: ShardBounds) {
+  private constructor({ store, ownership, acquiredAt, ports, observer, bounds: given }: ShardOptions) {
+    const bounds: ShardBounds = { ...limits, ...given };
+    const { archive } = store;
     this.durability = Durability[store.durability];
     this.#ports = ports;
     this.#bounds = bounds;
-    this.#table = new WorkflowTable({ workflows: bounds.endedWorkflowsKept, bytes: bounds.endedWorkflowsBytes });
-    const caps = { events: bounds.commitEvents, bytes: bounds.commitBytes };
+    this.#archive = archive;
+    this.#table = new WorkflowTable({ workflows: bounds.endedWorkflowsKept, bytes: bounds.endedWorkflowsBytes }, archive !== null);
+    const onBroken = (error: unknown): void => this.#break(error);
+    const onLost = (reason: string): void => this.#fail(reason, 'lost');
     const commits = new CommitLoop(
       store,
       ownership,
-      caps,
-      (outcome) => this.#fail(`commit: ${'message' in outcome ? outcome.message : outcome.kind}`),
-      (error) => this.#break(error),
-      (events) => observer.committed(events),
+      { events: bounds.commitEvents, bytes: bounds.commitBytes },
+      {
+        mayTell: () => this.#tenure.mayTell(),
+        onReclaimed: (taken) => this.#tenure.reclaimed(taken),
+        later: ports.later,
+        onLost,
+        onBroken,
+        onBatch: (events) => observer.committed(events),
+        onTrouble: (message) => {
+          this.#trouble = message;
+          observer.trouble(message);
+        },
+      },
     );
-    this.#core = new ShardCore(this.#table, commits, ownership, ports, observer);
+    this.#tenure = new Tenure(store, ownership, acquiredAt, ports, () => commits.committedSeq, {
+      onLost,
+      onBroken,
+      onRenewed: () => this.#guard(() => commits.flush()),
+    });
+    this.#followers = new Followers({
+      store,
+      table: this.#table,
+      ports,
+      bounds,
+      ownership: () => this.#tenure.ownership,
+      committedSeq: () => commits.committedSeq,
+      onBroken,
+    });
+    this.#core = new ShardCore(this.#table, commits, ownership.epoch, ports, observer, this.#followers);
+    this.#keys = new KeyDesk(archive, this.#table);
     this.#desk = new WorkerDesk(this.#core, this.durability);
   }
 
-  /** Takes the shard over and rebuilds what its journal holds. `bounds`: those that differ from the limits. */
-  static async open(store: Store, ports: ShardPorts, observer: ShardObserver, bounds: Partial<ShardBounds> = {}): Promise<Shard> {
-    const ownership = await store.acquire();
-    const shard = new Shard(store, ownership, ports, observer, { ...limits, ...bounds });
-    await shard.#recover(store);
+  /** Rebuilds what an acquired shard holds. Rejects when that is damaged, or with `StoreUnavailable`; the shard is stopped then. */
+  static async open(options: ShardOptions): Promise<Shard> {
+    const shard = new Shard(options);
+    try {
+      await shard.#recover(options.store, options.ownership);
+    } catch (error) {
+      shard.stop();
+      throw error;
+    }
+    if (shard.#stopped) throw new ShardStopped();
     return shard;
   }
 
-  /** Accepts workflows; all of one call are decided in one turn. The replies are in the order of the submissions. Rejects with `ShardStopped`. */
+  /**
+   * Accepts workflows; all of one call are decided in one turn. The replies are in the order of the submissions.
+   * Rejects with `ShardStopped`, and with `StoreUnavailable` when a key has to be looked up and cannot be.
+   */
   submit(submissions: readonly Submission[]): Promise<SubmitReply[]> {
-    const full = this.#overload(submissions.length);
-    if (full !== null) return Promise.resolve(submissions.map(() => overloaded(full)));
-    return this.#ask((at) => submissions.map((submission) => this.#submit(submission, at)));
+    return this.#keys.hold(submissions, (archived) => this.#take(submissions, archived));
+  }
+
+  /** A workflow that has ended and is not in memory any more; null when there is none. Rejects with `StoreUnavailable`. */
+  async archived(workflowId: string): Promise<FoundWorkflow | null> {
+    const entry = (await this.#archive?.get(workflowId)) ?? null;
+    return entry === null ? null : foldHistory(entry);
+  }
+
+  /** Ended workflows in the archive, in memory or not. Rejects with `StoreUnavailable`. */
+  async listArchived(filter: ListFilter): Promise<readonly WorkflowState[]> {
+    const entries = (await this.#archive?.list(filter)) ?? [];
+    return entries.map((entry) => foldHistory(entry).state);
   }
 
   /** Steers one workflow. Rejects with `ShardStopped`. */
@@ -186,7 +212,19 @@ export class Shard implements WorkerInbox {
       inbox: this.#inbox.length,
       uncommittedEvents: this.#core.commits.backlogEvents,
       committedSeq: this.#core.commits.committedSeq,
+      trouble: this.#trouble ?? (this.#tenure.mayTell() ? null : 'the lease of the shard could not be renewed'),
+      unarchived: this.#table.unarchived,
     };
+  }
+
+  /** Milliseconds since 1970, as the shard counts them: never before what its journal has. */
+  now(): number {
+    return this.#ports.now() + this.#aheadMs;
+  }
+
+  /** What this shard owns at the moment. */
+  get ownership(): Ownership {
+    return this.#tenure.ownership;
   }
 
   /** Takes no more input. What was committed stays; what waits for a commit is dropped, and nobody was told of it. */
@@ -194,6 +232,8 @@ export class Shard implements WorkerInbox {
     this.#stopped = true;
     this.#inbox = [];
     this.#core.commits.stop();
+    this.#tenure.stop();
+    this.#followers.stop();
     this.#ports.alarm(null, () => {});
   }
 
@@ -227,9 +267,15 @@ export class Shard implements WorkerInbox {
     this.#enqueue((at) => this.#desk.lost(workerId, sessionId, reason, at));
   }
 
-  #submit(submission: Submission, at: number): SubmitReply {
+  #take(submissions: readonly Submission[], archived: ReadonlyMap<string, FoundWorkflow>): Promise<SubmitReply[]> {
+    const full = this.#overload(submissions.length);
+    if (full !== null) return Promise.resolve(submissions.map(() => overloaded(full)));
+    return this.#ask((at) => submissions.map((submission) => this.#submit(submission, archived, at)));
+  }
+
+  #submit(submission: Submission, archived: ReadonlyMap<string, FoundWorkflow>, at: number): SubmitReply {
     const { idempotencyKey } = submission;
-    const earlier = idempotencyKey === '' ? undefined : this.#table.byKey(idempotencyKey);
+    const earlier = idempotencyKey === '' ? undefined : (this.#table.byKey(idempotencyKey) ?? archived.get(idempotencyKey));
     if (earlier !== undefined) {
       if (earlier.state.requestHash !== submission.requestHash) return { kind: 'key-reused', workflowId: earlier.state.id };
       return { kind: 'accepted', state: earlier.state, existed: true, at };
@@ -250,7 +296,11 @@ export class Shard implements WorkerInbox {
     if (this.#inbox.length + submissions > inboxCommands || backlogEvents >= inboxCommands) {
       return `${inboxCommands} commands wait (limit inboxCommands)`;
     }
-    return backlogBytes >= inboxBytes ? `${inboxBytes} bytes wait to be committed (limit inboxBytes)` : null;
+    if (backlogBytes >= inboxBytes) return `${inboxBytes} bytes wait to be committed (limit inboxBytes)`;
+    const { unarchivedWorkflows } = this.#bounds;
+    return this.#table.unarchived < unarchivedWorkflows
+      ? null
+      : `${unarchivedWorkflows} ended workflows wait to be archived (limit unarchivedWorkflows)`;
   }
 
   #ask<T>(answer: (at: number) => T): Promise<T> {
@@ -278,8 +328,12 @@ export class Shard implements WorkerInbox {
   #turn(): void {
     this.#turnPlanned = false;
     if (this.#stopped) return;
+    this.#guard(() => this.#decide(this.now()));
+  }
+
+  #guard(run: () => void): void {
     try {
-      this.#decide(this.#now());
+      run();
     } catch (error) {
       this.#break(error);
     }
@@ -301,29 +355,31 @@ export class Shard implements WorkerInbox {
     });
   }
 
-  #now(): number {
-    return this.#ports.now() + this.#aheadMs;
-  }
-
-  async #recover(store: Store): Promise<void> {
-    const { workflows, lastAt } = await readJournal(store);
-    if (workflows.length === 0) return;
-    this.#aheadMs = Math.max(0, lastAt - this.#ports.now());
-    const at = this.#now();
-    const records = workflows.map(({ state, events }) => this.#core.restore(state, events, at, this.#bounds.leaseMs));
+  async #recover(store: Store, ownership: Ownership): Promise<void> {
+    const { workflows, lastAt } = await readShard(store, ownership);
+    if (this.#stopped || workflows.length === 0) return;
+    // Later than anything in the journal: ids follow the clock, and two moments must not share one.
+    this.#aheadMs = Math.max(0, lastAt + 1 - this.#ports.now());
+    const at = this.now();
+    const records = workflows.map((workflow) => this.#core.restore(workflow, at, this.#bounds.leaseMs));
     const ended = records.filter(({ state }) => hasEnded(state.status)).sort((a, b) => a.state.endedAt - b.state.endedAt);
-    for (const record of ended) this.#table.ended(record);
+    for (const record of ended) {
+      this.#table.ended(record);
+      this.#followers.ended(record);
+    }
+    await this.#followers.catchUp(records);
     this.#plan();
   }
 
   /** What must not be possible: nothing of this turn is written, and nothing follows it. */
   #break(error: unknown): void {
-    this.#fail(`an invariant is broken: ${error instanceof Error ? error.stack : String(error)}`);
+    this.#fail(`an invariant is broken: ${error instanceof Error ? error.stack : String(error)}`, 'broken');
   }
 
-  #fail(reason: string): void {
+  #fail(reason: string, cause: StopCause): void {
+    if (this.#stopped) return;
     this.stop();
-    this.#ports.stop(reason);
+    this.#ports.stop(reason, cause);
   }
 }
 

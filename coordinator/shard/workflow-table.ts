@@ -4,9 +4,10 @@
  * Invariants
  * 1. `state` may be ahead of what is committed; `events` never is: it grows when its commit is durable, and only what is in it is shown to watchers.
  * 2. Ids are ULIDs of one monotonic source, so the order of submission is the order of ids.
- * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them.
+ * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them; where there is an archive, only when it has them.
  */
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
+import type { ListFilter } from '../store/store.ts';
 import { Deque } from './deque.ts';
 import { History } from './history.ts';
 import type { ReadyJob } from './ready-queue.ts';
@@ -33,18 +34,10 @@ export interface WorkflowRecord {
   watchers: Set<Watcher> | null;
   /** Approximate bytes, counted when it ended. */
   bytes: number;
-}
-
-/** Which workflows a list is about. */
-export interface ListFilter {
-  readonly statuses: ReadonlySet<string>;
-  readonly name: string;
-  readonly submittedAfter: number;
-  readonly submittedBefore: number;
-  readonly labels: ReadonlyMap<string, string>;
-  /** Only ids below this one; empty: from the newest. */
-  readonly beforeId: string;
-  readonly limit: number;
+  /** How many of its events the checkpoint has. */
+  checkpointed: number;
+  /** Whether its end is where it can be read again: only then may it be forgotten here. */
+  isArchived: boolean;
 }
 
 /** A part of a list. */
@@ -69,14 +62,23 @@ export class WorkflowTable {
   readonly #keys = new Map<string, string>();
   readonly #ended = new Deque<WorkflowRecord>();
   readonly #retention: Retention;
+  readonly #hasArchive: boolean;
   /** In the order of submission, ids and records side by side; one that was forgotten leaves its id, until there are as many of those as workflows. */
   #ids: string[] = [];
   #order: (WorkflowRecord | undefined)[] = [];
   #endedBytes = 0;
   #open = 0;
+  #unarchived = 0;
 
-  constructor(retention: Retention) {
+  /** `hasArchive`: ended workflows stay until `archived`. */
+  constructor(retention: Retention, hasArchive: boolean) {
     this.#retention = retention;
+    this.#hasArchive = hasArchive;
+  }
+
+  /** Ended workflows that the archive has yet to take. */
+  get unarchived(): number {
+    return this.#unarchived;
   }
 
   /** Workflows that have not ended. */
@@ -98,9 +100,19 @@ export class WorkflowTable {
     return this.#records.values();
   }
 
-  /** Takes a workflow in. `events`: its committed ones, which become the record's own. */
-  add(state: WorkflowState, events = new History()): WorkflowRecord {
-    const record: WorkflowRecord = { state, events, wakeAt: 0, queued: null, awaited: null, watchers: null, bytes: 0 };
+  /** Takes a workflow in. `events`: its committed ones, which become the record's own; `checkpointed`: how many of them the checkpoint has. */
+  add(state: WorkflowState, events = new History(), checkpointed = 0): WorkflowRecord {
+    const record: WorkflowRecord = {
+      state,
+      events,
+      wakeAt: 0,
+      queued: null,
+      awaited: null,
+      watchers: null,
+      bytes: 0,
+      checkpointed,
+      isArchived: false,
+    };
     this.#records.set(state.id, record);
     this.#ids.push(state.id);
     this.#order.push(record);
@@ -117,9 +129,24 @@ export class WorkflowTable {
     record.bytes = approximateBytes(record.state);
     this.#endedBytes += record.bytes;
     this.#ended.push(record);
+    if (this.#hasArchive) this.#unarchived += 1;
+    else record.isArchived = true;
+    this.#forget();
+  }
+
+  /** The archive has the workflow's end. */
+  archived(record: WorkflowRecord): void {
+    if (record.isArchived) return;
+    record.isArchived = true;
+    this.#unarchived -= 1;
+    this.#forget();
+  }
+
+  #forget(): void {
     while (this.#ended.size > this.#retention.workflows || this.#endedBytes > this.#retention.bytes) {
-      const oldest = this.#ended.shift();
-      if (oldest === undefined) return;
+      const oldest = this.#ended.peek();
+      if (oldest === undefined || !oldest.isArchived) return;
+      this.#ended.shift();
       this.#endedBytes -= oldest.bytes;
       this.#records.delete(oldest.state.id);
       if (this.#keys.get(oldest.state.idempotencyKey) === oldest.state.id) this.#keys.delete(oldest.state.idempotencyKey);

@@ -130,6 +130,31 @@ function kindOf(event: DurableEvent): WorkflowEvent['kind'] {
   }
 }
 
+/** The payloads of an event's message, to look at and to change. */
+export function payloadsOf({ kind }: WorkflowEvent): PayloadMessage[] {
+  switch (kind.case) {
+    case 'submitted':
+      return present(kind.value.inputs);
+    case 'ended':
+      return present(kind.value.outputs, kind.value.error?.details);
+    case 'jobReady':
+      return present(kind.value.parameters);
+    case 'jobSucceeded':
+      return present(kind.value.output);
+    case 'jobCheckpointed':
+      return present(kind.value.checkpoint);
+    case 'jobFailed':
+    case 'jobRetryScheduled':
+      return present(kind.value.error?.details);
+    default:
+      return [];
+  }
+}
+
+function present(...payloads: (PayloadMessage | undefined)[]): PayloadMessage[] {
+  return payloads.filter((payload) => payload !== undefined);
+}
+
 function attemptMessage(attempt: AttemptRecord): AttemptRecordMessage {
   const { number, workerId, startMs, token } = attempt;
   return create(AttemptRecordSchema, { number, workerId, startMs: BigInt(Math.round(startMs)), leaseToken: token });

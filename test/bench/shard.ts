@@ -12,7 +12,8 @@ import { type Assignment, AssignReplySchema, PayloadSchema, ResultSchema } from 
 import type { WorkerOutbox } from '../../coordinator/gateway/port.ts';
 import { processPorts } from '../../coordinator/process-ports.ts';
 import type { ShardObserver } from '../../coordinator/shard/ports.ts';
-import { Shard, type Submission } from '../../coordinator/shard/shard.ts';
+import type { Submission } from '../../coordinator/shard/requests.ts';
+import { Shard } from '../../coordinator/shard/shard.ts';
 import { MemoryStore } from '../../coordinator/store/memory/memory.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 
@@ -47,6 +48,7 @@ class CommitCount implements ShardObserver {
   attemptFailed(): void {}
   jobAssigned(): void {}
   resultRefused(): void {}
+  trouble(): void {}
   committed(events: number): void {
     this.commits++;
     this.events += events;
@@ -97,13 +99,14 @@ class InstantWorker implements WorkerOutbox {
 async function run({ name, graph, open }: Shape, ms: number): Promise<void> {
   let nonces = 0;
   const counts = new CommitCount();
-  const ports = processPorts(
-    () => `nonce-${++nonces}`,
-    (reason) => {
-      throw new Error(reason);
-    },
-  );
-  const shard = await Shard.open(new MemoryStore(), ports, counts);
+  const stop = (reason: string): never => {
+    throw new Error(reason);
+  };
+  const ports = { ...processPorts(() => `nonce-${++nonces}`), stop };
+  const store = new MemoryStore();
+  const acquired = await store.acquire();
+  if (acquired.kind !== 'acquired') throw new Error(acquired.kind);
+  const shard = await Shard.open({ store, ownership: acquired.ownership, acquiredAt: ports.now(), ports, observer: counts });
   const workers = Array.from({ length: WORKERS }, (_, index) => new InstantWorker(shard, `w${index}`));
   const done = (): number => workers.reduce((sum, worker) => sum + worker.done, 0);
   let ids = 0;

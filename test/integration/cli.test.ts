@@ -19,6 +19,7 @@ const running = await startCoordinator({
   host: '127.0.0.1',
   port: 0,
   grpcPort: null,
+  advertiseUrl: null,
   token: 'secret',
   version: '0.0.0',
   log: pino({ level: 'silent' }),

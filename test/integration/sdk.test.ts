@@ -18,6 +18,7 @@ async function coordinator(token: string | null = null): Promise<RunningCoordina
     host: '127.0.0.1',
     port: 0,
     grpcPort: null,
+    advertiseUrl: null,
     token,
     version: '0.0.0',
     log: pino({ level: 'silent' }),

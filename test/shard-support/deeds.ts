@@ -207,7 +207,7 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
       world.store.closed = true;
       break;
     case 'commit':
-      await world.store.release();
+      await world.store.letThrough();
       break;
     case 'letGo':
       await world.store.open();

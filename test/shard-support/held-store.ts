@@ -5,7 +5,21 @@
  */
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
-import type { CommitOutcome, JournalBatch, Ownership, Store, StoredDefinition, TierHealth } from '../../coordinator/store/store.ts';
+import type {
+  Acquisition,
+  Archive,
+  CheckpointSlice,
+  CommitOutcome,
+  JournalBatch,
+  Kept,
+  LoadedPart,
+  Ownership,
+  Reclaim,
+  Renewal,
+  Store,
+  StoredDefinition,
+  TierHealth,
+} from '../../coordinator/store/store.ts';
 
 interface HeldCommit {
   readonly ownership: Ownership;
@@ -16,19 +30,23 @@ interface HeldCommit {
 export class HeldStore implements Store {
   readonly journal: MemoryJournal;
   readonly durability = 'VOLATILE';
+  leaseMs: number | null = null;
+  needsCheckpoints = true;
+  archive: Archive | null = null;
+  readonly liveView = null;
   /** Whether commits wait for `release`. */
   closed = false;
   /** The most commits that were ever in flight at once. */
   mostInFlight = 0;
   readonly #store: MemoryStore;
   readonly #held: HeldCommit[] = [];
-  /** Committed events by workflow, and how many batches of the journal are in there. */
+  /** Committed events by workflow. */
   readonly #events = new Map<string, DurableEvent[]>();
-  #indexed = 0;
 
   constructor(journal = new MemoryJournal()) {
     this.journal = journal;
     this.#store = new MemoryStore(journal);
+    for (const batch of journal.batches) this.#record(batch);
   }
 
   /** Commits that wait. */
@@ -37,9 +55,21 @@ export class HeldStore implements Store {
   }
 
   /** Lets the oldest commit through. */
-  async release(): Promise<void> {
+  async letThrough(): Promise<void> {
     const commit = this.#held.shift();
-    if (commit !== undefined) commit.answer(await this.#store.commit(commit.ownership, commit.batch));
+    if (commit === undefined) return;
+    const outcome = await this.#store.commit(commit.ownership, commit.batch);
+    if (outcome.kind === 'durable') this.#record(commit.batch);
+    commit.answer(outcome);
+  }
+
+  /** Does the oldest commit and answers as if nobody knew. */
+  async loseReply(): Promise<void> {
+    const commit = this.#held.shift();
+    if (commit === undefined) return;
+    const outcome = await this.#store.commit(commit.ownership, commit.batch);
+    if (outcome.kind === 'durable') this.#record(commit.batch);
+    commit.answer({ kind: 'unknown', message: 'the reply was lost' });
   }
 
   /** Answers the oldest commit without doing it. */
@@ -50,35 +80,48 @@ export class HeldStore implements Store {
   /** Opens the gate, also for what waits. */
   async open(): Promise<void> {
     this.closed = false;
-    while (this.#held.length > 0) await this.release();
+    while (this.#held.length > 0) await this.letThrough();
   }
 
-  /** Committed events of a workflow, oldest first. */
+  /** Committed events of a workflow, oldest first, whatever a checkpoint has made of the journal. */
   eventsOf(workflowId: string): readonly DurableEvent[] {
-    for (; this.#indexed < this.journal.batches.length; this.#indexed++) {
-      for (const { workflowId: id, events } of this.journal.batches[this.#indexed].entries) {
-        const known = this.#events.get(id);
-        if (known === undefined) this.#events.set(id, [...events]);
-        else known.push(...events);
-      }
-    }
     return this.#events.get(workflowId) ?? [];
   }
 
-  acquire(): Promise<Ownership> {
+  acquire(): Promise<Acquisition> {
     return this.#store.acquire();
+  }
+
+  renew(ownership: Ownership): Promise<Renewal> {
+    return this.#store.renew(ownership);
+  }
+
+  reclaim(ownership: Ownership): Promise<Reclaim> {
+    return this.#store.reclaim(ownership);
+  }
+
+  release(): Promise<void> {
+    return this.#store.release();
+  }
+
+  checkpoint(ownership: Ownership, slice: CheckpointSlice): Promise<Kept> {
+    return this.#store.checkpoint(ownership, slice);
   }
 
   commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     return new Promise((answer) => {
       this.#held.push({ ownership, batch, answer });
       this.mostInFlight = Math.max(this.mostInFlight, this.#held.length);
-      if (!this.closed) void this.release();
+      if (!this.closed) void this.letThrough();
     });
   }
 
-  load(afterSeq: number): AsyncIterable<JournalBatch> {
-    return this.#store.load(afterSeq);
+  load(): AsyncIterable<LoadedPart> {
+    return this.#store.load();
+  }
+
+  definitionsByHash(hashes: readonly string[]): Promise<ReadonlyMap<string, StoredDefinition>> {
+    return this.#store.definitionsByHash(hashes);
   }
 
   putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {
@@ -95,5 +138,13 @@ export class HeldStore implements Store {
 
   close(): Promise<void> {
     return this.#store.close();
+  }
+
+  #record({ entries }: JournalBatch): void {
+    for (const { workflowId, events } of entries) {
+      const known = this.#events.get(workflowId);
+      if (known === undefined) this.#events.set(workflowId, [...events]);
+      else for (const event of events) known.push(event);
+    }
   }
 }

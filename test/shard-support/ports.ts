@@ -13,6 +13,7 @@ export class VirtualPorts implements ShardPorts {
   /** Why the shard stopped; null while it goes on. */
   stopped: string | null = null;
   #turns: (() => void)[] = [];
+  #later: { readonly at: number; readonly turn: () => void }[] = [];
   #alarm: (() => void) | null = null;
   #nonces = 0;
 
@@ -33,6 +34,10 @@ export class VirtualPorts implements ShardPorts {
     this.#alarm = at === null ? null : turn;
   };
 
+  readonly later = (delayMs: number, turn: () => void): void => {
+    this.#later.push({ at: this.time + delayMs, turn });
+  };
+
   readonly stop = (reason: string): void => {
     this.stopped = reason;
   };
@@ -47,9 +52,12 @@ export class VirtualPorts implements ShardPorts {
     for (let turn = this.#turns.shift(); turn !== undefined; turn = this.#turns.shift()) turn();
   }
 
-  /** Moves the clock and fires the alarm if it is due. */
+  /** Moves the clock and fires what is due, once each. */
   advance(ms: number): void {
     this.time += ms;
+    const due = this.#later.filter(({ at }) => at <= this.time).sort((a, b) => a.at - b.at);
+    this.#later = this.#later.filter(({ at }) => at > this.time);
+    for (const { turn } of due) turn();
     if (this.alarmAt === null || this.alarmAt > this.time) return;
     const alarm = this.#alarm;
     this.alarmAt = null;
@@ -67,6 +75,7 @@ export class Counts implements ShardObserver {
   readonly refused: string[] = [];
   readonly waits: number[] = [];
   readonly batches: number[] = [];
+  readonly troubles: (string | null)[] = [];
 
   workflowSubmitted(): void {
     this.submitted++;
@@ -94,5 +103,9 @@ export class Counts implements ShardObserver {
 
   committed(events: number): void {
     this.batches.push(events);
+  }
+
+  trouble(message: string | null): void {
+    this.troubles.push(message);
   }
 }

@@ -10,14 +10,8 @@
 import type { Graph, Json } from '@workflow-orchestrator/engine/definition';
 import { hasEnded, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { type Assignment, type Result, type ResultAck, ResultAck_Verdict } from '@workflow-orchestrator/proto';
-import {
-  type ClientCommand,
-  type CommandReply,
-  Shard,
-  type ShardBounds,
-  type Submission,
-  type SubmitReply,
-} from '../../coordinator/shard/shard.ts';
+import type { ClientCommand, CommandReply, Submission, SubmitReply } from '../../coordinator/shard/requests.ts';
+import { Shard, type ShardBounds } from '../../coordinator/shard/shard.ts';
 import type { Watcher } from '../../coordinator/shard/workflow-table.ts';
 import { json } from '../engine-support/graphs.ts';
 import { HeldStore } from './held-store.ts';
@@ -188,7 +182,11 @@ export class ShardWorld {
   }
 
   async #open(): Promise<void> {
-    this.#shard = await Shard.open(this.store, this.ports, this.counts, this.#bounds);
+    const { store, ports, counts: observer } = this;
+    const acquired = await store.acquire();
+    if (acquired.kind !== 'acquired') throw new Error(`the shard is ${acquired.kind}`);
+    const { ownership } = acquired;
+    this.#shard = await Shard.open({ store, ownership, acquiredAt: this.now, ports, observer, bounds: this.#bounds });
   }
 
   #checkShown(what: string, state: WorkflowState): void {

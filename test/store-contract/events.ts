@@ -145,7 +145,7 @@ export function anyEvent(graphs: readonly Graph[]): fc.Arbitrary<DurableEvent> {
 }
 
 /** Batches as they are told apart: a graph by its hash, for its closures are made anew by each reader. */
-export function plain(batches: readonly JournalBatch[]): unknown {
+export function plain(batches: readonly JournalBatch[]): unknown[] {
   return batches.map(({ entries, ...batch }) => ({
     ...batch,
     entries: entries.map(({ events, ...entry }) => ({ ...entry, events: events.map(plainEvent) })),

@@ -24,15 +24,17 @@ import { limits } from '@workflow-orchestrator/proto/limits';
 import t from 'tap';
 import type { CallContext } from '../../coordinator/api/context.ts';
 import { definitionService } from '../../coordinator/api/services/definition-service.ts';
-import { Definitions } from '../../coordinator/api/services/definitions.ts';
+import { type DefinitionBounds, Definitions } from '../../coordinator/api/services/definitions.ts';
 import { Logs } from '../../coordinator/api/services/logs.ts';
 import { OpenStreams } from '../../coordinator/api/services/open-streams.ts';
 import { pageTokenOf } from '../../coordinator/api/services/pages.ts';
 import { readLogs } from '../../coordinator/api/services/read-logs.ts';
+import { Reader } from '../../coordinator/api/services/reader.ts';
 import { renderAttempts, renderJob, renderWorkflow } from '../../coordinator/api/services/render.ts';
 import { Submissions } from '../../coordinator/api/services/submissions.ts';
 import { workflowService } from '../../coordinator/api/services/workflow-service.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
+import type { Store } from '../../coordinator/store/store.ts';
 import { CheckedRun } from '../engine-support/checked-run.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { jobError } from '../engine-support/run.ts';
@@ -51,8 +53,15 @@ function lineOf(message: string, number: number, over: MessageInitShape<typeof L
   return create(LogLineSchema, { leaseToken: 't1', workflowId: 'wf', jobId: 'a', attempt: 1, message, number, ...over });
 }
 
+/** Definitions of a store, read. */
+async function opened(...[store, now, bounds]: [Store, () => number, Partial<DefinitionBounds>?]): Promise<Definitions> {
+  const definitions = Definitions.away(store, now, 'not read yet', bounds);
+  await definitions.load();
+  return definitions;
+}
+
 async function servicesOver(world: ShardWorld, logs = new Logs()) {
-  const definitions = await Definitions.open(new MemoryStore(new MemoryJournal()), () => world.now);
+  const definitions = await opened(new MemoryStore(new MemoryJournal()), () => world.now);
   let ids = 0;
   const submissions = new Submissions(definitions, () => `id-${String(++ids).padStart(4, '0')}`);
   const { methods } = workflowService({ shard: world.shard, submissions, logs });
@@ -68,7 +77,7 @@ async function servicesOver(world: ShardWorld, logs = new Logs()) {
 
 t.test('a definition is kept once, whatever its layout; the answer says whether it was there', async (t) => {
   const store = new MemoryStore(new MemoryJournal());
-  const definitions = await Definitions.open(store, () => 5);
+  const definitions = await opened(store, () => 5);
   const register = async (yaml: string) => {
     const received = await definitions.register(yaml);
     if (received.kind === 'bad') throw new Error(received.problems[0].message);
@@ -82,13 +91,13 @@ t.test('a definition is kept once, whatever its layout; the answer says whether 
   t.equal(other.graph, first.graph, 'one graph');
   t.equal(same.graph.hash, first.graph.hash);
   t.match(await definitions.register('workflow: {}'), { kind: 'bad' });
-  const again = await Definitions.open(store, () => 6);
+  const again = await opened(store, () => 6);
   t.equal(again.byHash(first.graph.hash)?.stored.registeredAt, 5);
   t.equal(again.latest('simple')?.graph.hash, first.graph.hash);
 });
 
 t.test('a submit changes no name, and what was only submitted is forgotten first', async (t) => {
-  const definitions = await Definitions.open(new MemoryStore(), () => 7, { compiledJobs: 2, registeredDefinitions: 1 });
+  const definitions = await opened(new MemoryStore(), () => 7, { compiledJobs: 2, registeredDefinitions: 1 });
   const text = (value: number) => simple.replace('default: 10', `default: ${value}`);
   const hashOf = async (received: ReturnType<Definitions['register']>) => {
     const answer = await received;
@@ -110,7 +119,7 @@ t.test('a submit changes no name, and what was only submitted is forgotten first
 });
 
 t.test('definitions by name: the newest first; the last one registered is the one that a name means', async (t) => {
-  const definitions = await Definitions.open(new MemoryStore(), () => 1);
+  const definitions = await opened(new MemoryStore(), () => 1);
   const service = definitionService(definitions).methods;
   const versions: string[] = [];
   for (const [name, count] of [
@@ -140,7 +149,7 @@ t.test('definitions by name: the newest first; the last one registered is the on
 });
 
 t.test('a submission is checked before it is one: definition, inputs, size, key', async (t) => {
-  const definitions = await Definitions.open(new MemoryStore(), () => 1);
+  const definitions = await opened(new MemoryStore(), () => 1);
   let ids = 0;
   const submissions = new Submissions(definitions, () => `id${++ids}`);
   const prepare = (request: MessageInitShape<typeof SubmitWorkflowRequestSchema>) =>
@@ -192,7 +201,7 @@ t.test('a submission is checked before it is one: definition, inputs, size, key'
 });
 
 t.test('two requests are the same under one key when they ask for the same, in whatever order they say it', async (t) => {
-  const definitions = await Definitions.open(new MemoryStore(), () => 1);
+  const definitions = await opened(new MemoryStore(), () => 1);
   const submissions = new Submissions(definitions, () => 'id');
   const yaml = 'workflow:\n  name: any\n  inputs: { a: { type: integer }, b: { type: object } }\n  jobs: [{ id: a, type: work }]\n';
   const hashOf = async (request: MessageInitShape<typeof SubmitWorkflowRequestSchema>): Promise<string> => {
@@ -406,9 +415,19 @@ t.test('logs are followed to the end of the workflow, in messages of bounded siz
   const streams = new OpenStreams(1);
   const id = await world.start(graphOf('a'));
   const read = (request: MessageInitShape<typeof ReadLogsRequestSchema>, context = unheard) =>
-    readLogs({ shard: world.shard, logs, streams }, create(ReadLogsRequestSchema, request), context)[Symbol.asyncIterator]();
-  t.match(await failureOf(read({ workflowId: 'nobody' }).next()), { code: 'NotFound' });
-  t.match(await failureOf(read({ workflowId: id, jobId: 'nobody' }).next()), { code: 'NotFound', message: "there is no job 'nobody'" });
+    readLogs({ shard: world.shard, reader: new Reader(world.shard), logs, streams }, create(ReadLogsRequestSchema, request), context)[
+      Symbol.asyncIterator
+    ]();
+  const pumped = async <T>(call: Promise<T>): Promise<T> => {
+    call.catch(() => {});
+    for (let i = 0; i < 3; i++) await world.settle();
+    return await call;
+  };
+  t.match(await failureOf(pumped(read({ workflowId: 'nobody' }).next())), { code: 'NotFound' });
+  t.match(await failureOf(pumped(read({ workflowId: id, jobId: 'nobody' }).next())), {
+    code: 'NotFound',
+    message: "there is no job 'nobody'",
+  });
   t.equal(logs.workflows, 0, 'a question leaves nothing behind');
 
   const seen: string[] = [];
@@ -422,7 +441,7 @@ t.test('logs are followed to the end of the workflow, in messages of bounded siz
     }
   })();
   await world.settle();
-  t.match(await failureOf(read({ workflowId: id, follow: true }).next()), { code: 'ResourceExhausted' }, 'one at a time here');
+  t.match(await failureOf(pumped(read({ workflowId: id, follow: true }).next())), { code: 'ResourceExhausted' }, 'one at a time here');
   // Far more lines in one delivery than a reader may be behind.
   const many = Array.from({ length: 12_000 }, (_, index) => lineOf(`line ${index}`, index + 1, { workflowId: id }));
   logs.append(many.slice(0, 6_000));
@@ -442,7 +461,7 @@ t.test('logs are followed to the end of the workflow, in messages of bounded siz
 
   const after = read({ workflowId: id });
   let count = 0;
-  for (let next = await after.next(); !next.done; next = await after.next()) count += next.value.lines.length;
+  for (let next = await pumped(after.next()); !next.done; next = await pumped(after.next())) count += next.value.lines.length;
   t.equal(count, kept + 1, 'and they can be read after');
 });
 
@@ -453,9 +472,13 @@ t.test('who stops reading logs is forgotten at once', async (t) => {
   const controller = new AbortController();
   const context = { ...unheard, signal: controller.signal };
   const streams = new OpenStreams();
-  const stream = readLogs({ shard: world.shard, logs, streams }, create(ReadLogsRequestSchema, { workflowId: id, follow: true }), context);
+  const stream = readLogs(
+    { shard: world.shard, reader: new Reader(world.shard), logs, streams },
+    create(ReadLogsRequestSchema, { workflowId: id, follow: true }),
+    context,
+  );
   const reading = stream[Symbol.asyncIterator]().next();
-  await null;
+  await world.settle();
   controller.abort();
   t.match(await reading, { done: true });
   t.equal(logs.workflows, 0);

@@ -4,7 +4,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { History } from '../../coordinator/shard/history.ts';
-import { LIST_SCAN, type ListFilter, WorkflowTable } from '../../coordinator/shard/workflow-table.ts';
+import { LIST_SCAN, WorkflowTable } from '../../coordinator/shard/workflow-table.ts';
+import type { ListFilter } from '../../coordinator/store/store.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { epochMs } from '../shard-support/ports.ts';
 import type { WorkerDouble } from '../shard-support/worker-double.ts';
@@ -371,7 +372,7 @@ t.test('pages of a list meet each workflow once, whatever ends and is forgotten 
     fc.integer({ min: 1, max: 7 }),
     fc.array(fc.boolean()),
     (steps, limit, disturbances) => {
-      const table = new WorkflowTable({ workflows: 5, bytes: 1_000_000_000 });
+      const table = new WorkflowTable({ workflows: 5, bytes: 1_000_000_000 }, false);
       const open: ReturnType<WorkflowTable['add']>[] = [];
       let ids = 0;
       const add = (): void => void open.push(table.add({ ...stateOf(`wf-${String(++ids).padStart(4, '0')}`), submittedAt: ids }));
@@ -399,7 +400,7 @@ t.test('pages of a list meet each workflow once, whatever ends and is forgotten 
 });
 
 t.test('a list that matches little is told in parts, each of which looks at a bounded number of workflows', async (t) => {
-  const table = new WorkflowTable({ workflows: 1_000_000, bytes: 1_000_000_000 });
+  const table = new WorkflowTable({ workflows: 1_000_000, bytes: 1_000_000_000 }, false);
   const count = 2 * LIST_SCAN + 5;
   for (let number = 0; number < count; number++) {
     table.add({ ...stateOf(`wf-${String(number).padStart(6, '0')}`), labels: { rare: String(number % LIST_SCAN === 3) } });
@@ -445,7 +446,7 @@ function stateOf(id: string, inputs = json({})) {
 }
 
 t.test('ended workflows are kept up to a number and up to their bytes, oldest end first, and their keys with them', async (t) => {
-  const table = new WorkflowTable({ workflows: 2, bytes: 1_000_000_000 });
+  const table = new WorkflowTable({ workflows: 2, bytes: 1_000_000_000 }, false);
   const records = ['a', 'b', 'c', 'd'].map((id) => table.add(stateOf(id)));
   t.equal(table.open, 4);
   for (const place of [2, 0]) table.ended(records[place]);
@@ -464,7 +465,7 @@ t.test('ended workflows are kept up to a number and up to their bytes, oldest en
   t.equal(table.byKey('key of c'), undefined);
   t.equal(table.byKey('key of a')?.state.id, 'a');
 
-  const small = new WorkflowTable({ workflows: 100, bytes: 50_000 });
+  const small = new WorkflowTable({ workflows: 100, bytes: 50_000 }, false);
   for (let number = 0; number < 30; number++) small.ended(small.add(stateOf(`wf${number}`, json('x'.repeat(9_000)))));
   const kept = [...small.values()].map(({ state }) => state.id);
   t.same(kept, ['wf26', 'wf27', 'wf28', 'wf29']);

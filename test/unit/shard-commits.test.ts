@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type BatchCaps, CommitLoop } from '../../coordinator/shard/commit-loop.ts';
 import { sizeOf } from '../../coordinator/shard/event-size.ts';
-import { ShardStopped } from '../../coordinator/shard/shard.ts';
-import type { CommitOutcome, JournalEntry, Store } from '../../coordinator/store/store.ts';
+import { ShardStopped } from '../../coordinator/shard/requests.ts';
+import type { JournalEntry, Ownership, Store } from '../../coordinator/store/store.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { HeldStore } from '../shard-support/held-store.ts';
 import { ShardWorld } from '../shard-support/world.ts';
@@ -17,18 +17,27 @@ function entryOf(events: number, workflowId = 'wf'): JournalEntry {
   return { workflowId, firstEventSeq: 1, events: Array.from({ length: events }, () => ({ kind: 'started', at: 1 }) as const) };
 }
 
-async function loopOver(store: Store, caps = wide) {
-  const failures: CommitOutcome[] = [];
+async function loopOver(store: Store, caps = wide, mayTell = () => true) {
+  const lost: string[] = [];
   const broken: unknown[] = [];
-  const loop = new CommitLoop(
-    store,
-    await store.acquire(),
-    caps,
-    (outcome) => failures.push(outcome),
-    (error) => broken.push(error),
-    () => {},
-  );
-  return { loop, failures, broken };
+  const troubles: (string | null)[] = [];
+  const later: { readonly delayMs: number; readonly turn: () => void }[] = [];
+  const loop = new CommitLoop(store, await ownershipOf(store), caps, {
+    mayTell,
+    onReclaimed: () => {},
+    later: (delayMs, turn) => later.push({ delayMs, turn }),
+    onLost: (reason) => lost.push(reason),
+    onBroken: (error) => broken.push(error),
+    onBatch: () => {},
+    onTrouble: (message) => troubles.push(message),
+  });
+  return { loop, lost, broken, troubles, later };
+}
+
+async function ownershipOf(store: Store): Promise<Ownership> {
+  const acquired = await store.acquire({ coordinatorId: 'c', address: '' });
+  if (acquired.kind !== 'acquired') throw new Error(acquired.kind);
+  return acquired.ownership;
 }
 
 async function breathe(): Promise<void> {
@@ -49,11 +58,11 @@ t.test('an effect waits for the commit of what was decided before it, and no lon
   loop.after(() => seen.push('after 2'));
   loop.flush();
   t.same([store.inFlight, loop.backlogEvents], [1, 2], 'one in flight, both uncommitted');
-  await store.release();
+  await store.letThrough();
   await breathe();
   t.same(seen, ['before anything', 'after 1']);
   t.same([loop.committedSeq, loop.backlogEvents, loop.backlogBytes], [1, 1, 1]);
-  await store.release();
+  await store.letThrough();
   await breathe();
   t.same(seen, ['before anything', 'after 1', 'after 2']);
   t.same([loop.committedSeq, loop.backlogEvents, loop.backlogBytes], [2, 0, 0]);
@@ -72,7 +81,7 @@ t.test('without anything to commit an effect is released at once, and behind a c
   loop.after(() => seen.push('read behind'));
   loop.flush();
   t.same(seen, ['read'], 'what was decided and may still be lost is shown to nobody');
-  await store.release();
+  await store.letThrough();
   await breathe();
   t.same(seen, ['read', 'read behind']);
 });
@@ -111,12 +120,15 @@ t.test('a batch ends at its bounds of events and bytes; one entry that is larger
   t.equal(store.mostInFlight, 1);
 });
 
-t.test('after anything but durable nothing is told and nothing is tried', async (t) => {
-  const outcomes: CommitOutcome[] = [{ kind: 'fenced' }, { kind: 'aborted', message: 'no' }, { kind: 'unknown', message: 'who knows' }];
-  for (const outcome of outcomes) {
+t.test('after a fence, and after a commit that never can succeed, nothing is told and nothing is tried', async (t) => {
+  const outcomes = [
+    [{ kind: 'fenced' }, 'commit: another coordinator has the shard'],
+    [{ kind: 'aborted', isTransient: false, message: 'no' }, 'commit: no'],
+  ] as const;
+  for (const [outcome, reason] of outcomes) {
     const store = new HeldStore();
     store.closed = true;
-    const { loop, failures } = await loopOver(store);
+    const { loop, lost, later } = await loopOver(store);
     const seen: string[] = [];
     loop.append(entryOf(1), 1);
     loop.after(() => seen.push('lost'));
@@ -129,24 +141,147 @@ t.test('after anything but durable nothing is told and nothing is tried', async 
     loop.flush();
     await breathe();
     t.same(seen, [], outcome.kind);
-    t.same(failures, [outcome]);
-    t.same([store.inFlight, loop.committedSeq, store.journal.lastSeq], [0, 0, 0]);
+    t.same(lost, [reason]);
+    t.same([store.inFlight, loop.committedSeq, store.journal.lastSeq, later.length], [0, 0, 0, 0]);
   }
+});
+
+t.test('a commit that did not happen is tried again, later and later, and then everything goes on', async (t) => {
+  const store = new HeldStore();
+  store.closed = true;
+  const { loop, lost, troubles, later } = await loopOver(store);
+  const seen: string[] = [];
+  loop.append(entryOf(2), 1);
+  loop.after(() => seen.push('first'));
+  loop.flush();
+  const pauses: number[] = [];
+  for (let round = 0; round < 7; round++) {
+    store.refuse({ kind: 'aborted', isTransient: true, message: 'read-only' });
+    await breathe();
+    loop.append(entryOf(1), 1);
+    loop.after(() => seen.push(`after ${round}`));
+    loop.flush();
+    t.equal(store.inFlight, 0, 'nothing goes out meanwhile');
+    const [{ delayMs, turn }] = later.splice(0);
+    pauses.push(delayMs);
+    turn();
+  }
+  t.same(pauses, [50, 100, 200, 400, 800, 1_000, 1_000]);
+  t.same(seen, []);
+  await store.open();
+  await breathe();
+  t.same(seen, ['first', ...Array.from({ length: 7 }, (_, round) => `after ${round}`)]);
+  t.same([loop.committedSeq, loop.backlogEvents, lost.length], [9, 0, 0]);
+  t.same(troubles, [...new Array(7).fill('read-only'), null], 'it says what keeps it, and when that is over');
+});
+
+t.test('a commit of which nobody knows is found out before anything else happens', async (t) => {
+  for (const committed of [true, false]) {
+    const store = new HeldStore();
+    store.closed = true;
+    const { loop, lost, troubles } = await loopOver(store);
+    const seen: string[] = [];
+    loop.append(entryOf(2), 1);
+    loop.after(() => seen.push('first'));
+    loop.flush();
+    loop.append(entryOf(1), 1);
+    loop.after(() => seen.push('second'));
+    if (committed) await store.loseReply();
+    else store.refuse({ kind: 'unknown', message: 'the connection is gone' });
+    await breathe();
+    t.same(seen, committed ? ['first'] : []);
+    t.equal(store.inFlight, 1, 'what was not there is sent again, else what comes next');
+    await store.open();
+    await breathe();
+    t.same(seen, ['first', 'second']);
+    t.same([loop.committedSeq, store.journal.lastSeq, lost.length], [3, 3, 0]);
+    t.same(
+      store.journal.batches.map(({ firstSeq }) => firstSeq),
+      [1, 3],
+      'once each',
+    );
+    t.equal(troubles.at(-1), null);
+    t.equal(store.journal.epoch, 2);
+  }
+});
+
+t.test('the question what became of a commit is asked until it is answered', async (t) => {
+  const store = new HeldStore();
+  store.closed = true;
+  const { loop, lost, later } = await loopOver(store);
+  loop.append(entryOf(1), 1);
+  loop.flush();
+  const reclaim = store.reclaim.bind(store);
+  store.reclaim = async () => ({ kind: 'unavailable', message: 'no connection' });
+  store.refuse({ kind: 'unknown', message: 'gone' });
+  for (let round = 0; round < 3; round++) {
+    await breathe();
+    t.equal(later.length, 1);
+    if (round === 2) store.reclaim = reclaim;
+    later.splice(0)[0].turn();
+  }
+  await breathe();
+  t.equal(store.inFlight, 1);
+  await store.open();
+  await breathe();
+  t.same([loop.committedSeq, lost.length], [1, 0]);
+});
+
+t.test('whoever lost the shard meanwhile, or whose journal went back in time, stops', async (t) => {
+  const cases = [
+    [async () => ({ kind: 'lost', message: 'another owner has the shard' }) as const, /another owner/],
+    [
+      async () => ({ kind: 'reclaimed', ownership: { epoch: 9, termId: 'x', lastSeq: 1 } }) as const,
+      /ends at 1, where 3 or 5 was expected/,
+    ],
+  ] as const;
+  for (const [reclaim, reason] of cases) {
+    const store = new HeldStore();
+    const { loop, lost } = await loopOver(store);
+    loop.append(entryOf(3), 1);
+    loop.flush();
+    await breathe();
+    store.closed = true;
+    store.reclaim = reclaim;
+    loop.append(entryOf(2), 1);
+    loop.after(() => t.fail('told'));
+    loop.flush();
+    store.refuse({ kind: 'unknown', message: 'gone' });
+    await breathe();
+    t.match(lost, [reason]);
+    t.equal(store.inFlight, 0);
+  }
+});
+
+t.test('nothing is told while the lease is not known to hold; it is when it does', async (t) => {
+  const store = new HeldStore();
+  let holds = false;
+  const { loop } = await loopOver(store, wide, () => holds);
+  const seen: string[] = [];
+  loop.after(() => seen.push('read'));
+  loop.append(entryOf(1), 1);
+  loop.after(() => seen.push('committed'));
+  loop.flush();
+  await breathe();
+  t.same([seen, loop.committedSeq], [[], 1], 'commits go on: the store judges them');
+  holds = true;
+  loop.flush();
+  t.same(seen, ['read', 'committed']);
 });
 
 t.test('a loop that was stopped commits nothing more and tells nobody of what was in flight', async (t) => {
   const store = new HeldStore();
   store.closed = true;
-  const { loop, failures } = await loopOver(store);
+  const { loop, lost } = await loopOver(store);
   const seen: string[] = [];
   loop.append(entryOf(1), 1);
   loop.after(() => seen.push('in flight'));
   loop.flush();
   loop.append(entryOf(1), 1);
   loop.stop();
-  await store.release();
+  await store.letThrough();
   await breathe();
-  t.same([seen, failures, store.journal.lastSeq, store.inFlight], [[], [], 1, 0]);
+  t.same([seen, lost, store.journal.lastSeq, store.inFlight], [[], [], 1, 0]);
 });
 
 t.test('an effect that throws and a store that does are told, and nothing goes on', async (t) => {
@@ -205,7 +340,7 @@ t.test('any order of facts, effects and commits: every effect after its facts, i
           released.push(number);
         });
       } else if (each.kind === 'flush') loop.flush();
-      else if (each.kind === 'commit') await store.release();
+      else if (each.kind === 'commit') await store.letThrough();
       else if (store.inFlight > 0) {
         store.refuse({ kind: 'fenced' });
         fenced = true;
@@ -214,7 +349,7 @@ t.test('any order of facts, effects and commits: every effect after its facts, i
     }
     for (let i = 0; i < 100; i++) {
       loop.flush();
-      await store.release();
+      await store.letThrough();
       await breathe();
     }
     if (released.some((number, index) => number !== index)) throw new Error(`released ${released}`);
@@ -265,7 +400,7 @@ t.test('nothing leaves the shard before its commit: reply, assignment, ack, verd
   world.watch(id, 0, { event: (seq) => seen.push(`event ${seq}`) });
   await world.settle();
   t.same([seen, worker.assigned.length], [[], 0], 'the first commit is in flight');
-  await world.store.release();
+  await world.store.letThrough();
   await world.settle();
   await Promise.all([reply, read]);
   t.same(seen.sort(), ['event 1', 'event 2', 'event 3', 'read 3', 'submit accepted']);
@@ -303,7 +438,7 @@ t.test('a shard that lost its ownership stops: nobody is told anything, and it t
   await new HeldStore(world.store.journal).acquire();
   await world.store.open();
   await world.settle();
-  t.equal(world.ports.stopped, 'commit: fenced');
+  t.equal(world.ports.stopped, 'commit: another coordinator has the shard');
   t.equal(world.ports.alarmAt, null);
   t.same([told, worker.assigned.length, world.store.journal.lastSeq], [false, 0, 0]);
   await t.rejects(

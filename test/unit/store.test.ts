@@ -2,6 +2,7 @@
  * What is kept: the contract of stores held by the memory store, events as messages and back, batches as bytes and back.
  */
 import { create, fromBinary, fromJson, type MessageInitShape, toBinary, toJson } from '@bufbuild/protobuf';
+import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import {
   Job_SkipReason,
   JobSkippedSchema,
@@ -10,14 +11,16 @@ import {
   WorkflowEventSchema,
   WorkflowSubmittedSchema,
 } from '@workflow-orchestrator/proto';
+import { limits } from '@workflow-orchestrator/proto/limits';
 import fc from 'fast-check';
 import t from 'tap';
 import { fromMessage, payloadFrom, payloadMessage, toMessage } from '../../coordinator/store/codec.ts';
-import { decodeBatch, encodeBatch } from '../../coordinator/store/journal.ts';
+import { chainAfter, EntryReader, encodeEntries } from '../../coordinator/store/journal.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
 import { storeContract } from '../store-contract/contract.ts';
 import { anyEvent, definitionOf, eventsOfEachKind, plain, plainEvent } from '../store-contract/events.ts';
 
+const known = new Map(['blue', 'red'].map((name) => definitionOf(name)).map(({ stored }) => [stored.hash, stored] as const));
 const blue = definitionOf('blue').graph;
 const red = definitionOf('red').graph;
 const graphOf = (hash: string) => {
@@ -33,15 +36,18 @@ storeContract(t, 'memory', async () => {
 
 t.test('memory: without a journal of its own nothing is kept but the numbers', async (t) => {
   const store = new MemoryStore();
-  const ownership = await store.acquire();
+  const acquired = await store.acquire();
+  if (acquired.kind !== 'acquired') throw new Error(acquired.kind);
+  const { ownership } = acquired;
   const batch = {
     firstSeq: 1,
     lastSeq: 1,
     entries: [{ workflowId: 'wf', firstEventSeq: 1, events: [{ kind: 'started', at: 1 } as const] }],
   };
   t.same(await store.commit(ownership, batch), { kind: 'durable' });
-  for await (const found of store.load(0)) t.fail(`found ${found.firstSeq}`);
-  t.equal((await store.acquire()).lastSeq, 1);
+  for await (const found of store.load()) t.fail(`found a ${found.kind}`);
+  t.match(await store.acquire(), { ownership: { lastSeq: 1 } });
+  t.equal(store.needsCheckpoints, false);
   t.equal(store.durability, 'VOLATILE');
   await store.close();
 });
@@ -95,27 +101,78 @@ t.test('a message that no version of this code wrote is not guessed at', async (
   });
 });
 
-t.test('a batch is the same after it was bytes', async (t) => {
+const reader = () =>
+  new EntryReader({
+    definitions: async (hashes) => new Map(hashes.flatMap((hash) => (known.has(hash) ? [[hash, known.get(hash)!] as const] : []))),
+    payloads: null,
+  });
+
+t.test('entries are the same after they were bytes', async (t) => {
   const events = fc.array(anyEvent([blue, red]), { minLength: 1, maxLength: 5 });
-  const property = fc.property(fc.array(events, { minLength: 1, maxLength: 4 }), fc.nat(1_000_000), (lists, before) => {
+  const property = fc.asyncProperty(fc.array(events, { minLength: 1, maxLength: 4 }), fc.nat(1_000_000), async (lists, before) => {
     const entries = lists.map((list, index) => ({ workflowId: `wf${index}`, firstEventSeq: index + 1, events: list }));
     const count = lists.reduce((sum, list) => sum + list.length, 0);
     const batch = { firstSeq: before + 1, lastSeq: before + count, entries };
-    t.same(plain([decodeBatch(encodeBatch(batch), graphOf)]), plain([batch]));
+    t.same(plain([await reader().readBatch(encodeEntries(entries, false), batch.firstSeq, batch.lastSeq)]), plain([batch]));
   });
-  t.doesNotThrow(() => fc.assert(property, { numRuns: 100 }));
+  await fc.assert(property, { numRuns: 100 });
 });
 
+const events = eventsOfEachKind(blue, 'wf');
+const entries = [{ workflowId: 'wf', firstEventSeq: 1, events }];
+
 t.test('what was damaged is found, wherever it was', async (t) => {
-  const events = eventsOfEachKind(blue, 'wf');
-  const encoded = encodeBatch({ firstSeq: 1, lastSeq: events.length, entries: [{ workflowId: 'wf', firstEventSeq: 1, events }] });
+  const encoded = encodeEntries(entries, false);
   for (let at = 0; at < encoded.body.length; at += 7) {
     const body = encoded.body.slice();
     body[at] ^= 0x10;
-    t.throws(() => decodeBatch({ ...encoded, body }, graphOf), { message: /checksum/ }, `byte ${at}`);
+    await t.rejects(reader().readBatch({ ...encoded, body }, 1, events.length), { message: /checksum/ }, `byte ${at}`);
   }
-  t.throws(() => decodeBatch({ ...encoded, body: encoded.body.slice(0, -1) }, graphOf), {
+  await t.rejects(reader().readBatch({ ...encoded, body: encoded.body.slice(0, -1) }, 1, events.length), {
     message: /journal 1-\d+: the checksum does not hold/,
   });
-  t.throws(() => decodeBatch({ ...encoded, codec: 2 }, graphOf), { message: /codec 2 is not known; it was written by a newer version/ });
+  await t.rejects(reader().read({ ...encoded, codec: 2 }, 'it'), {
+    message: 'it: codec 2 is not known; it was written by a newer version',
+  });
+  const none = new EntryReader({ definitions: async () => new Map(), payloads: null });
+  await t.rejects(none.read(encoded, 'it'), { message: `it: the definition ${blue.hash} that it names is not kept` });
+  const spoiled = new Map([[blue.hash, { hash: blue.hash, name: 'blue', yaml: 'workflow: 1', registeredAt: 0 }]]);
+  const other = new EntryReader({ definitions: async () => spoiled, payloads: null });
+  await t.rejects(other.read(encoded, 'it'), { message: /is not valid any more: .*; it was written by another version/ });
+});
+
+t.test('large values stand apart, once, and come back whole', async (t) => {
+  const data = new Uint8Array(limits.payloadInlineBytes + 1).fill(0x31);
+  const payload = { encoding: 'json', data };
+  const attempt = { number: 1, token: 't', workerId: 'w', startMs: 1 };
+  const error = { code: 'X', message: '', retryable: false, details: payload, retryAfterMs: 0, stack: '' };
+  const large = [
+    { ...events[0], inputs: payload } as DurableEvent,
+    { kind: 'jobReady', at: 1, job: 0, parameters: payload, inputJobs: [] },
+    { kind: 'jobCheckpointed', at: 1, job: 0, checkpoint: payload },
+    { kind: 'jobRetryScheduled', at: 1, job: 0, attempt, error, nextAttemptAt: 2 },
+    { kind: 'jobSucceeded', at: 1, job: 0, attempt, output: payload },
+    { kind: 'jobFailed', at: 1, job: 1, attempt: null, error },
+    { kind: 'ended', at: 1, status: 'FAILED', outputs: { encoding: 'json', data: data.slice(1) }, error, errorJob: 0 },
+  ] as const satisfies readonly DurableEvent[];
+  const all = [{ workflowId: 'wf', firstEventSeq: 1, events: large }];
+  const encoded = encodeEntries(all, true);
+  t.equal(encoded.payloads.size, 1, 'one byte less is not large');
+  t.ok(encoded.body.length < 2 * data.length);
+  const sources = { definitions: async () => known, payloads: async () => encoded.payloads };
+  const whole = { firstSeq: 1, lastSeq: 7, entries: all };
+  t.same(plain([await new EntryReader(sources).readBatch(encoded, 1, 7)]), plain([whole]));
+  t.equal(large[4].output.data, data, 'what is in memory stays as it is');
+  await t.rejects(new EntryReader({ ...sources, payloads: async () => new Map() }).read(encoded, 'it'), {
+    message: /it: the value [0-9a-f]{64} that it names is not kept/,
+  });
+  await t.rejects(reader().read(encoded, 'it'), { message: /is not kept/ });
+  t.same(encodeEntries(all, false).payloads.size, 0);
+});
+
+t.test('a chain tells journals apart that went apart', async (t) => {
+  const [a, b, c] = [1, 2, 3].map((byte) => new Uint8Array([byte, byte]));
+  t.equal(chainAfter(chainAfter(0, a), b), chainAfter(chainAfter(0, a), b));
+  t.not(chainAfter(chainAfter(0, a), c), chainAfter(chainAfter(0, b), c));
+  t.not(chainAfter(chainAfter(0, a), b), chainAfter(chainAfter(0, b), a));
 });

@@ -166,7 +166,7 @@ t.test('input: one output, a map of several, the inputs of the workflow, none (R
   const entry = (jobId: string, value: unknown) => ({
     $typeName: 'workflow.v1.NamedPayload' as const,
     jobId,
-    payload: { $typeName: 'workflow.v1.Payload' as const, encoding: '', data: json(value) },
+    payload: { $typeName: 'workflow.v1.Payload' as const, encoding: '', data: json(value), hash: new Uint8Array() },
   });
   t.same(readInput([]), { kind: 'value', value: null });
   t.same(readInput([entry('', { env: 'dev' })]), { kind: 'value', value: { env: 'dev' } });

@@ -57,7 +57,7 @@ export function definitionService(definitions: Definitions): MountedService<type
     },
 
     async getDefinition({ hash }) {
-      const known = definitions.byHash(hash);
+      const known = await definitions.find(hash);
       if (known === undefined) throw notFound('definition', hash);
       return create(GetDefinitionResponseSchema, { definition: whole(known) });
     },

@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import { compile, type Graph, type Problem } from '@workflow-orchestrator/engine/definition';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Store, StoredDefinition } from '../../store/store.ts';
-import { limitExceeded } from './failures.ts';
+import { answered, limitExceeded, unavailable } from './failures.ts';
 
 /** A definition with its graph. */
 export interface Known {
@@ -40,21 +40,37 @@ export class Definitions {
   readonly #byName = new Map<string, Set<string>>();
   #compiledJobs = 0;
 
-  private constructor(store: Store, now: () => number, bounds: DefinitionBounds) {
+  /** Why they cannot be asked at the moment; null when they can. */
+  #away: string | null;
+
+  private constructor(store: Store, now: () => number, away: string | null, bounds: DefinitionBounds) {
     this.#store = store;
     this.#now = now;
+    this.#away = away;
     this.#bounds = bounds;
   }
 
-  /** Reads what the store holds. `bounds`: those that differ from the limits. */
-  static async open(store: Store, now: () => number, bounds: Partial<DefinitionBounds> = {}): Promise<Definitions> {
-    const definitions = new Definitions(store, now, { ...limits, ...bounds });
-    for await (const stored of store.definitions()) if (stored.registeredAt > 0) definitions.#list(stored);
-    return definitions;
+  /** Definitions that are not read yet: whoever asks is refused with `reason`. `bounds`: those that differ from the limits. */
+  static away(store: Store, now: () => number, reason: string, bounds: Partial<DefinitionBounds> = {}): Definitions {
+    return new Definitions(store, now, reason, { ...limits, ...bounds });
+  }
+
+  /** Reads what the store holds. Rejects with `StoreUnavailable`. */
+  async load(): Promise<void> {
+    this.#registered.clear();
+    this.#byName.clear();
+    for await (const stored of this.#store.definitions()) this.#list(stored);
+    this.#away = null;
+  }
+
+  /** From now on another coordinator may register; whoever asks is refused with `reason`. */
+  vacate(reason: string): void {
+    this.#away = reason;
   }
 
   /** Checks a text that is submitted, and makes it durable. */
   async submitted(yaml: string): Promise<Reception> {
+    this.#expectHere();
     const textHash = createHash('sha256').update(yaml).digest('base64');
     const hash = this.#texts.get(textHash);
     const known = hash === undefined ? undefined : this.byHash(hash);
@@ -63,7 +79,7 @@ export class Definitions {
     if (compiled.kind === 'bad') return compiled;
     const { graph } = compiled;
     const before = this.byHash(graph.hash);
-    const stored = before?.stored ?? (await this.#store.putDefinition({ hash: graph.hash, name: graph.name, yaml, registeredAt: 0 }));
+    const stored = before?.stored ?? (await this.#put({ hash: graph.hash, name: graph.name, yaml, registeredAt: 0 }));
     // Another call with the same content may have been faster.
     const kept = this.byHash(graph.hash) ?? this.#keep({ graph, stored });
     this.#texts.set(textHash, graph.hash);
@@ -79,7 +95,7 @@ export class Definitions {
     const existed = this.#registered.has(graph.hash);
     const max = this.#bounds.registeredDefinitions;
     if (!existed && this.#registered.size >= max) throw limitExceeded('registeredDefinitions', max, 'too many definitions are registered');
-    const registered = await this.#store.putDefinition({ ...stored, registeredAt: this.#now() });
+    const registered = await this.#put({ ...stored, registeredAt: this.#now() });
     this.#list(registered);
     return { kind: 'ok', known: this.#keep({ graph, stored: registered }), existed };
   }
@@ -93,18 +109,38 @@ export class Definitions {
     return compiled.kind === 'ok' ? this.#keep({ graph: compiled.graph, stored }) : undefined;
   }
 
+  /** One that is in memory, is registered, or was submitted at any time and is kept. Throws ConnectError when the store does not answer. */
+  async find(hash: string): Promise<Known | undefined> {
+    this.#expectHere();
+    const known = this.byHash(hash);
+    if (known !== undefined) return known;
+    const stored = (await answered(this.#store.definitionsByHash([hash]))).get(hash);
+    const compiled = stored === undefined ? undefined : compile(stored.yaml);
+    return stored === undefined || compiled?.kind !== 'ok' ? undefined : this.#keep({ graph: compiled.graph, stored });
+  }
+
   /** The definition of this name that was registered last. */
   latest(name: string): Known | undefined {
+    this.#expectHere();
     const hash = [...(this.#byName.get(name) ?? [])].at(-1);
     return hash === undefined ? undefined : this.byHash(hash);
   }
 
   /** Registered definitions by name, newest first within a name; only those of `name` unless it is empty; those after the hash `after`. */
   list(name: string, after: string, limit: number): Known[] {
+    this.#expectHere();
     const names = name === '' ? [...this.#byName.keys()].sort() : [name];
     const hashes = names.flatMap((each) => [...(this.#byName.get(each) ?? [])].reverse());
     const start = after === '' ? 0 : hashes.indexOf(after) + 1;
     return hashes.slice(start, start + limit).flatMap((hash) => this.byHash(hash) ?? []);
+  }
+
+  #put(definition: StoredDefinition): Promise<StoredDefinition> {
+    return answered(this.#store.putDefinition(definition));
+  }
+
+  #expectHere(): void {
+    if (this.#away !== null) throw unavailable('STANDBY', this.#away);
   }
 
   #list(stored: StoredDefinition): void {

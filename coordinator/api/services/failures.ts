@@ -12,7 +12,11 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from '@workflow-orchestrator/proto';
-import { ShardStopped } from '../../shard/shard.ts';
+import { ShardAway, ShardStopped } from '../../shard/requests.ts';
+import { StoreUnavailable } from '../../store/store.ts';
+
+/** Pause before a caller comes back after it has been everywhere else. */
+const RETRY_ELSEWHERE_MS = 250;
 
 /** A problem of a definition as message. */
 export function problemMessage(problem: Problem): DefinitionProblem {
@@ -73,14 +77,37 @@ export function keyReused(key: string, workflowId: string): ConnectError {
   ]);
 }
 
-/** What the shard answers; when it takes no more input, the error that says so. */
+/** What the shard answers; when it takes no more input, or what is behind it is away, the error that says so. */
 export async function answered<T>(reply: Promise<T>): Promise<T> {
   try {
     return await reply;
   } catch (error) {
-    if (!(error instanceof ShardStopped)) throw error;
-    throw new ConnectError(error.message, Code.Unavailable, undefined, [{ desc: ErrorInfoSchema, value: { reason: 'ENDING' } }]);
+    throw translate(error);
   }
+}
+
+/** The same for what answers at once. */
+export function translated<T>(ask: () => T): T {
+  try {
+    return ask();
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+function translate(error: unknown): unknown {
+  if (error instanceof ShardStopped) return unavailable('ENDING', error.message);
+  if (error instanceof ShardAway) return unavailable('STANDBY', error.message);
+  if (error instanceof StoreUnavailable) return unavailable('STORE_UNAVAILABLE', error.message);
+  return error;
+}
+
+/** This coordinator cannot answer now; nothing was done. Another one, or the same a moment later, may. */
+export function unavailable(reason: 'ENDING' | 'STANDBY' | 'STORE_UNAVAILABLE', message: string): ConnectError {
+  return new ConnectError(message, Code.Unavailable, undefined, [
+    { desc: ErrorInfoSchema, value: { reason } },
+    { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(RETRY_ELSEWHERE_MS) } },
+  ]);
 }
 
 /** No room now; nothing was done. */

@@ -10,30 +10,42 @@ import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { hasEnded } from '@workflow-orchestrator/engine/machine';
 import { type LogLine, type ReadLogsRequest, type ReadLogsResponse, ReadLogsResponseSchema } from '@workflow-orchestrator/proto';
-import type { Shard } from '../../shard/shard.ts';
+import type { ShardClient } from '../../shard/seat.ts';
 import type { CallContext } from '../context.ts';
-import { notFound } from './failures.ts';
+import { notFound, translated } from './failures.ts';
 import { Feed } from './feed.ts';
 import { type Logs, lineBytes } from './logs.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { Reader } from './reader.ts';
 
 /** Bytes of lines in one message, roughly. */
 const MESSAGE_BYTES = 256 * 1024;
 
+/** What logs are read from. */
+export interface LogParts {
+  readonly shard: ShardClient;
+  readonly reader: Reader;
+  readonly logs: Logs;
+  readonly streams: OpenStreams;
+}
+
 /** Streams the lines of a workflow, or of one of its jobs. */
 export async function* readLogs(
-  { shard, logs, streams }: { readonly shard: Shard; readonly logs: Logs; readonly streams: OpenStreams },
+  { shard, reader, logs, streams }: LogParts,
   { workflowId, jobId, follow }: ReadLogsRequest,
   { signal }: CallContext,
 ): AsyncIterable<ReadLogsResponse> {
   // One word at a time is enough: whoever hears it reads all lines that are there.
   const news = new Feed<null>(1, () => new ConnectError('the reader is too slow', Code.ResourceExhausted));
   let isTold = false;
-  const watch = shard.watch(workflowId, 0, { event: (_, event) => event.kind === 'ended' && news.close(), live: () => {} });
-  if (watch === null) throw notFound('workflow', workflowId);
-  const stops = [watch.stop];
+  const { state } = await reader.find(workflowId);
+  // Null: it is at rest, and has ended.
+  const watch = translated(() =>
+    shard.watch(workflowId, 0, { event: (_, event) => event.kind === 'ended' && news.close(), live: () => {} }),
+  );
+  const stops = watch === null ? [] : [watch.stop];
   try {
-    if (jobId !== '' && !watch.record.state.graph.indexOf.has(jobId)) throw notFound('job', jobId);
+    if (jobId !== '' && !state.graph.indexOf.has(jobId)) throw notFound('job', jobId);
     stops.push(streams.enter());
     stops.push(
       logs.follow(workflowId, () => {
@@ -49,7 +61,7 @@ export async function* readLogs(
       yield* messagesOf(found.lines);
     };
     yield* unread();
-    if (follow && !hasEnded(watch.record.state.status)) {
+    if (follow && watch !== null && !hasEnded(watch.record.state.status)) {
       for await (const _ of news.batches(signal)) yield* unread();
       yield* unread();
     }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { type Graph, type Json, jsonPayload } from '@workflow-orchestrator/engine/definition';
 import type { SubmitWorkflowRequest } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import type { Submission } from '../../shard/shard.ts';
+import type { Submission } from '../../shard/requests.ts';
 import type { Definitions } from './definitions.ts';
 import { badDefinition, badField, badInputs, notFound } from './failures.ts';
 
@@ -40,7 +40,8 @@ export class Submissions {
       }
       case 'definitionHash':
       case 'definitionName': {
-        const found = source.case === 'definitionHash' ? this.#definitions.byHash(source.value) : this.#definitions.latest(source.value);
+        const found =
+          source.case === 'definitionHash' ? await this.#definitions.find(source.value) : this.#definitions.latest(source.value);
         if (found === undefined) throw notFound('definition', source.value);
         return found.graph;
       }

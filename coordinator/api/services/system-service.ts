@@ -1,8 +1,8 @@
 /** What this coordinator is and how it is. */
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { GetInfoResponseSchema, StorageTier_Health, SystemService } from '@workflow-orchestrator/proto';
-import type { Shard } from '../../shard/shard.ts';
+import { GetInfoResponse_Role, GetInfoResponseSchema, StorageTier_Health, SystemService } from '@workflow-orchestrator/proto';
+import type { ShardClient } from '../../shard/seat.ts';
 import type { Store } from '../../store/store.ts';
 import { type MountedService, mount } from '../context.ts';
 
@@ -12,8 +12,10 @@ export interface SystemServiceParts {
   readonly coordinatorId: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
-  readonly shard: Shard;
+  readonly shard: ShardClient;
   readonly store: Store;
+  /** What this coordinator does at the moment, and where the active one is when it is another. */
+  readonly role: () => { readonly role: 'ACTIVE' | 'STANDBY' | 'RECOVERING'; readonly activeAddress: string };
   readonly workers: () => number;
 }
 
@@ -24,6 +26,7 @@ export function systemService({
   startedAt,
   shard,
   store,
+  role,
   workers,
 }: SystemServiceParts): MountedService<typeof SystemService> {
   return mount(SystemService, {
@@ -39,6 +42,10 @@ export function systemService({
         readyJobs: BigInt(stats.readyJobs),
         runningJobs: BigInt(stats.runningJobs),
         workers: workers(),
+        role: GetInfoResponse_Role[role().role],
+        activeAddress: role().activeAddress,
+        trouble: stats.trouble ?? '',
+        unarchivedWorkflows: BigInt(stats.unarchived),
       });
     },
   });

@@ -18,25 +18,28 @@ import {
   type WorkflowEvent,
 } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import type { Shard } from '../../shard/shard.ts';
-import { payloadFrom, toMessage } from '../../store/codec.ts';
+import type { ShardClient } from '../../shard/seat.ts';
+import { payloadFrom, payloadsOf, toMessage } from '../../store/codec.ts';
 import type { CallContext } from '../context.ts';
-import { answered, badField, notFound } from './failures.ts';
+import { badField, translated } from './failures.ts';
 import { Feed } from './feed.ts';
 import type { OpenStreams } from './open-streams.ts';
+import type { Reader } from './reader.ts';
 import { renderJob, renderValue } from './render.ts';
 
 type Item =
   | { readonly kind: 'event'; readonly seq: number; readonly event: DurableEvent }
   | { readonly kind: 'live'; readonly job: number; readonly live: JobState; readonly at: number };
 
-/** The watches that are open on one shard. */
+/** The watches that are open. */
 export class Watches {
-  readonly #shard: Shard;
+  readonly #shard: ShardClient;
+  readonly #reader: Reader;
   readonly #streams: OpenStreams;
 
-  constructor(shard: Shard, streams: OpenStreams) {
+  constructor({ shard, reader, streams }: { readonly shard: ShardClient; readonly reader: Reader; readonly streams: OpenStreams }) {
     this.#shard = shard;
+    this.#reader = reader;
     this.#streams = streams;
   }
 
@@ -44,19 +47,26 @@ export class Watches {
   async *watch({ workflowId, afterSeq: after, follow }: WatchWorkflowRequest, context: CallContext): AsyncIterable<WatchWorkflowResponse> {
     const afterSeq = Number(after);
     // Everything decided before this call is committed first: a watch that follows a submit finds its workflow.
-    const lastSeq = await answered(this.#shard.query((table) => table.get(workflowId)?.events.length ?? null));
-    if (lastSeq === null) throw notFound('workflow', workflowId);
+    const found = await this.#reader.find(workflowId);
+    const lastSeq = found.events.length;
     if (afterSeq > lastSeq) throw badField('after_seq', `the workflow has ${lastSeq} events so far`);
 
     const feed = new Feed<Item>(limits.watchBacklog + lastSeq - afterSeq, slow);
-    const subscription = this.#shard.watch(workflowId, afterSeq, {
-      event(seq, event) {
-        feed.push({ kind: 'event', seq, event });
-        if (event.kind === 'ended') feed.close();
-      },
-      live: (job, live, at) => feed.push({ kind: 'live', job, live, at }),
-    });
-    if (subscription === null) throw notFound('workflow', workflowId);
+    const subscription = translated(() =>
+      this.#shard.watch(workflowId, afterSeq, {
+        event(seq, event) {
+          feed.push({ kind: 'event', seq, event });
+          if (event.kind === 'ended') feed.close();
+        },
+        live: (job, live, at) => feed.push({ kind: 'live', job, live, at }),
+      }),
+    );
+    if (subscription === null) {
+      // It is at rest: what was found is all there will ever be.
+      for (let seq = afterSeq + 1; seq <= lastSeq; seq++)
+        yield eventResponse(found.state, { kind: 'event', seq, event: found.events.at(seq - 1)! });
+      return;
+    }
     const { record } = subscription;
     if (follow === false || record.events.at(-1)?.kind === 'ended') feed.close();
     let leave = () => {};
@@ -91,8 +101,8 @@ function slow(): ConnectError {
 }
 
 /** Clients speak natural JSON: the payloads of an event as values. */
-function showPayloads({ kind }: WorkflowEvent): void {
-  for (const payload of payloadsOf(kind)) show(payload);
+function showPayloads(message: WorkflowEvent): void {
+  for (const payload of payloadsOf(message)) show(payload);
 }
 
 function hideLease({ kind }: WorkflowEvent): void {
@@ -107,29 +117,9 @@ function hideLease({ kind }: WorkflowEvent): void {
   }
 }
 
-function payloadsOf(kind: WorkflowEvent['kind']): readonly (PayloadMessage | undefined)[] {
-  switch (kind.case) {
-    case 'submitted':
-      return [kind.value.inputs];
-    case 'ended':
-      return [kind.value.outputs, kind.value.error?.details];
-    case 'jobReady':
-      return [kind.value.parameters];
-    case 'jobSucceeded':
-      return [kind.value.output];
-    case 'jobRetryScheduled':
-    case 'jobFailed':
-      return [kind.value.error?.details];
-    case 'jobCheckpointed':
-      return [kind.value.checkpoint];
-    default:
-      return [];
-  }
-}
-
-function show(message: PayloadMessage | undefined): void {
+function show(message: PayloadMessage): void {
   const payload = payloadFrom(message);
-  if (message === undefined || payload?.encoding !== 'json') return;
+  if (payload?.encoding !== 'json') return;
   message.value = renderValue(payload);
   message.data = new Uint8Array();
 }

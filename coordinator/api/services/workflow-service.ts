@@ -2,7 +2,6 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError } from '@connectrpc/connect';
-import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
 import {
   BatchSubmitResultSchema,
   BatchSubmitWorkflowsResponseSchema,
@@ -24,21 +23,23 @@ import {
   Workflow_View,
   WorkflowService,
 } from '@workflow-orchestrator/proto';
-import type { ClientCommand, Shard, Submission, SubmitReply } from '../../shard/shard.ts';
-import type { ListFilter, WorkflowRecord } from '../../shard/workflow-table.ts';
+import type { ClientCommand, Submission, SubmitReply } from '../../shard/requests.ts';
+import type { ShardClient } from '../../shard/seat.ts';
+import type { ListFilter } from '../../store/store.ts';
 import { type MountedService, mount } from '../context.ts';
 import { answered, badField, keyReused, notFound, overloaded, wrongState } from './failures.ts';
 import type { Logs } from './logs.ts';
 import { OpenStreams } from './open-streams.ts';
 import { pageSize, pageTokenOf, readPagePlace, readPageToken } from './pages.ts';
 import { readLogs } from './read-logs.ts';
+import { type Found, Reader } from './reader.ts';
 import { renderAttempts, renderJob, renderWorkflow } from './render.ts';
 import type { Submissions } from './submissions.ts';
 import { Watches } from './watch.ts';
 
 /** What the workflow service works on. */
 export interface WorkflowServiceParts {
-  readonly shard: Shard;
+  readonly shard: ShardClient;
   readonly submissions: Submissions;
   readonly logs: Logs;
 }
@@ -47,34 +48,27 @@ export interface WorkflowServiceParts {
 export function workflowService({ shard, submissions, logs }: WorkflowServiceParts): MountedService<typeof WorkflowService> {
   const { durability } = shard;
   const streams = new OpenStreams();
-  const watches = new Watches(shard, streams);
+  const reader = new Reader(shard);
+  const watches = new Watches({ shard, reader, streams });
 
   const steer = async (workflowId: string, command: ClientCommand): Promise<Workflow> => {
     const reply = await answered(shard.command(workflowId, command));
-    if (reply.kind === 'not-found') throw notFound('workflow', workflowId);
+    if (reply.kind === 'not-found') {
+      const { state } = await reader.find(workflowId);
+      throw wrongState(workflowId, 'WORKFLOW_ENDED', `the workflow has ended: ${state.status}`);
+    }
     if (reply.kind === 'ignored' && reply.reason !== 'duplicate') {
       throw wrongState(workflowId, reply.reason === 'ended' ? 'WORKFLOW_ENDED' : 'WRONG_STATE', reply.message);
     }
     return renderWorkflow(reply.state, 'full', durability, reply.at);
   };
 
-  const read = async <T>(workflowId: string, view: (record: WorkflowRecord, at: number) => T): Promise<T> => {
-    const found = await answered(
-      shard.query((table, at) => {
-        const record = table.get(workflowId);
-        return record === undefined ? null : { value: view(record, at) };
-      }),
-    );
-    if (found === null) throw notFound('workflow', workflowId);
-    return found.value;
+  const readJob = async <T>(workflowId: string, jobId: string, view: (found: Found, index: number) => T): Promise<T> => {
+    const found = await reader.find(workflowId);
+    const index = found.state.graph.indexOf.get(jobId);
+    if (index === undefined) throw notFound('job', jobId);
+    return view(found, index);
   };
-
-  const readJob = <T>(workflowId: string, jobId: string, view: (record: WorkflowRecord, index: number, at: number) => T): Promise<T> =>
-    read(workflowId, (record, at) => {
-      const index = record.state.graph.indexOf.get(jobId);
-      if (index === undefined) throw notFound('job', jobId);
-      return view(record, index, at);
-    });
 
   return mount(WorkflowService, {
     async submitWorkflow(request) {
@@ -115,27 +109,18 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
     },
 
     async getWorkflow({ workflowId, view }) {
-      const { state, at } = await read(workflowId, (record, at) => ({ state: record.state, at }));
+      const { state, at } = await reader.find(workflowId);
       const workflow = renderWorkflow(state, view === Workflow_View.SUMMARY ? 'summary' : 'full', durability, at);
       return create(GetWorkflowResponseSchema, { workflow });
     },
 
     async listWorkflows(request, { signal }) {
       const filter = filterOf(request);
-      const states: WorkflowState[] = [];
-      let now = 0;
-      // One more than a page, to know whether there is a next one. Each part is a turn of its own.
-      for (let beforeId: string | null = filter.beforeId; beforeId !== null && states.length <= filter.limit; ) {
-        if (signal.aborted) throw new ConnectError('the caller is gone', Code.Canceled);
-        const part: Partial<ListFilter> = { beforeId, limit: filter.limit + 1 - states.length };
-        const { found, at } = await answered(shard.query((table, at) => ({ found: table.list({ ...filter, ...part }), at })));
-        states.push(...found.states);
-        beforeId = found.next;
-        now = at;
-      }
+      // One more than a page, to know whether there is a next one.
+      const { states, at } = await reader.list({ ...filter, limit: filter.limit + 1 }, signal);
       const page = states.slice(0, filter.limit);
       return create(ListWorkflowsResponseSchema, {
-        workflows: page.map((state) => renderWorkflow(state, 'summary', durability, now)),
+        workflows: page.map((state) => renderWorkflow(state, 'summary', durability, at)),
         nextPageToken: states.length > page.length ? pageTokenOf('workflows', page.at(-1)!.id) : '',
       });
     },
@@ -145,7 +130,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
     async listJobs({ workflowId, status, pageSize: size, pageToken }) {
       const limit = pageSize(size, 100);
       const start = readPagePlace('jobs', pageToken);
-      const { state, at } = await read(workflowId, (record, at) => ({ state: record.state, at }));
+      const { state, at } = await reader.find(workflowId);
       const wanted = new Set<Job_Status>(status);
       const jobs = [];
       let index = start;
@@ -157,7 +142,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
     },
 
     async getJob({ workflowId, jobId }) {
-      const job = await readJob(workflowId, jobId, ({ state }, index, at) => renderJob(state, index, state.jobs[index]!, at));
+      const job = await readJob(workflowId, jobId, ({ state, at }, index) => renderJob(state, index, state.jobs[index]!, at));
       return create(GetJobResponseSchema, { job });
     },
 
@@ -166,7 +151,7 @@ export function workflowService({ shard, submissions, logs }: WorkflowServicePar
       return create(ListAttemptsResponseSchema, { attempts });
     },
 
-    readLogs: (request, context) => readLogs({ shard, logs, streams }, request, context),
+    readLogs: (request, context) => readLogs({ shard, reader, logs, streams }, request, context),
   });
 }
 

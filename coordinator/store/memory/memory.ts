@@ -4,45 +4,91 @@
  * A `MemoryJournal` outlives the stores opened on it, so that takeover and recovery can be shown without a disk. A coordinator gives none:
  * then nothing is kept at all but the numbers, for nobody could ever read it.
  */
-import type { CommitOutcome, JournalBatch, Ownership, Store, StoredDefinition, TierHealth } from '../store.ts';
+import { randomUUID } from 'node:crypto';
+import type {
+  Acquisition,
+  CheckpointSlice,
+  CommitOutcome,
+  JournalBatch,
+  JournalEntry,
+  Kept,
+  LoadedPart,
+  Ownership,
+  Reclaim,
+  Renewal,
+  Store,
+  StoredDefinition,
+  TierHealth,
+} from '../store.ts';
 
 /** What a memory store writes to, when what it writes is to be read again. */
 export class MemoryJournal {
   epoch = 0;
+  termId = '';
   lastSeq = 0;
-  readonly batches: JournalBatch[] = [];
+  /** Batches after the last checkpoint. */
+  batches: JournalBatch[] = [];
+  readonly checkpoints = new Map<string, JournalEntry>();
   readonly definitions = new Map<string, StoredDefinition>();
 }
 
 export class MemoryStore implements Store {
   readonly durability = 'VOLATILE';
+  readonly leaseMs = null;
+  readonly archive = null;
+  readonly liveView = null;
   readonly #journal: MemoryJournal;
   readonly #keepBatches: boolean;
+  readonly needsCheckpoints: boolean;
 
   /** Without a journal of the caller's, batches are counted and definitions answered, and both forgotten. */
   constructor(journal?: MemoryJournal) {
     this.#journal = journal ?? new MemoryJournal();
     this.#keepBatches = journal !== undefined;
+    this.needsCheckpoints = this.#keepBatches;
   }
 
-  async acquire(): Promise<Ownership> {
-    this.#journal.epoch += 1;
-    return { epoch: this.#journal.epoch, lastSeq: this.#journal.lastSeq };
+  async acquire(): Promise<Acquisition> {
+    return { kind: 'acquired', ownership: this.#take() };
   }
+
+  async renew(ownership: Ownership): Promise<Renewal> {
+    return this.#owns(ownership) ? { kind: 'renewed' } : { kind: 'lost', message: 'another owner has the shard' };
+  }
+
+  async release(): Promise<void> {}
 
   async commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     const journal = this.#journal;
-    if (ownership.epoch !== journal.epoch) return { kind: 'fenced' };
+    if (!this.#owns(ownership)) return { kind: 'fenced' };
     if (batch.firstSeq !== journal.lastSeq + 1) {
-      return { kind: 'aborted', message: `batch starts at ${batch.firstSeq}, the journal ends at ${journal.lastSeq}` };
+      return { kind: 'aborted', isTransient: false, message: `batch starts at ${batch.firstSeq}, the journal ends at ${journal.lastSeq}` };
     }
     journal.lastSeq = batch.lastSeq;
     if (this.#keepBatches) journal.batches.push(batch);
     return { kind: 'durable' };
   }
 
-  async *load(afterSeq: number): AsyncIterable<JournalBatch> {
-    for (const batch of this.#journal.batches) if (batch.lastSeq > afterSeq) yield batch;
+  async reclaim(ownership: Ownership): Promise<Reclaim> {
+    if (!this.#owns(ownership)) return { kind: 'lost', message: 'another owner has the shard' };
+    return { kind: 'reclaimed', ownership: this.#take() };
+  }
+
+  async *load(): AsyncIterable<LoadedPart> {
+    const { checkpoints, batches } = this.#journal;
+    if (checkpoints.size > 0) yield { kind: 'checkpoint', entries: [...checkpoints.values()] };
+    for (const batch of batches) yield { kind: 'batch', batch };
+  }
+
+  async checkpoint(ownership: Ownership, { entries, finish }: CheckpointSlice): Promise<Kept> {
+    if (!this.#owns(ownership)) return { kind: 'fenced' };
+    if (!this.#keepBatches) return { kind: 'kept' };
+    for (const entry of entries) this.#journal.checkpoints.set(entry.workflowId, entry);
+    if (finish !== null) {
+      for (const id of finish.ended) this.#journal.checkpoints.delete(id);
+      this.#journal.batches = this.#journal.batches.filter((batch) => batch.lastSeq > finish.seq);
+    }
+    return { kind: 'kept' };
   }
 
   async putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {
@@ -53,7 +99,13 @@ export class MemoryStore implements Store {
   }
 
   async *definitions(): AsyncIterable<StoredDefinition> {
-    yield* [...this.#journal.definitions.values()].sort((a, b) => a.registeredAt - b.registeredAt);
+    const registered = [...this.#journal.definitions.values()].filter(({ registeredAt }) => registeredAt > 0);
+    yield* registered.sort((a, b) => a.registeredAt - b.registeredAt);
+  }
+
+  async definitionsByHash(hashes: readonly string[]): Promise<ReadonlyMap<string, StoredDefinition>> {
+    const { definitions } = this.#journal;
+    return new Map(hashes.flatMap((hash) => (definitions.has(hash) ? [[hash, definitions.get(hash)!] as const] : [])));
   }
 
   health(): readonly TierHealth[] {
@@ -61,4 +113,15 @@ export class MemoryStore implements Store {
   }
 
   async close(): Promise<void> {}
+
+  #take(): Ownership {
+    const journal = this.#journal;
+    journal.epoch += 1;
+    journal.termId = randomUUID();
+    return { epoch: journal.epoch, termId: journal.termId, lastSeq: journal.lastSeq };
+  }
+
+  #owns({ epoch, termId }: Ownership): boolean {
+    return epoch === this.#journal.epoch && termId === this.#journal.termId;
+  }
 }

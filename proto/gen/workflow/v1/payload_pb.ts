@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file workflow/v1/payload.proto.
  */
 export const file_workflow_v1_payload: GenFile = /*@__PURE__*/
-  fileDesc("Chl3b3JrZmxvdy92MS9wYXlsb2FkLnByb3RvEgt3b3JrZmxvdy52MSJZCgdQYXlsb2FkEhkKCGVuY29kaW5nGAEgASgJQge6SARyAhhAEgwKBGRhdGEYAiABKAwSJQoFdmFsdWUYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiRQoMTmFtZWRQYXlsb2FkEg4KBmpvYl9pZBgBIAEoCRIlCgdwYXlsb2FkGAIgASgLMhQud29ya2Zsb3cudjEuUGF5bG9hZGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct]);
+  fileDesc("Chl3b3JrZmxvdy92MS9wYXlsb2FkLnByb3RvEgt3b3JrZmxvdy52MSJwCgdQYXlsb2FkEhkKCGVuY29kaW5nGAEgASgJQge6SARyAhhAEgwKBGRhdGEYAiABKAwSJQoFdmFsdWUYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFQoEaGFzaBgEIAEoDEIHukgEegIYACJFCgxOYW1lZFBheWxvYWQSDgoGam9iX2lkGAEgASgJEiUKB3BheWxvYWQYAiABKAsyFC53b3JrZmxvdy52MS5QYXlsb2FkYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct]);
 
 /**
  * A value that travels as bytes and is not looked into on its way: the parameters, input, output and checkpoint of a job.
@@ -42,6 +42,14 @@ export type Payload = Message<"workflow.v1.Payload"> & {
    * @generated from field: google.protobuf.Value value = 3;
    */
   value?: Value | undefined;
+
+  /**
+   * SHA-256 of the value, which is kept apart and stands here instead of `data`. In the journal and what is made from it only; never on the worker stream,
+   * never shown to a client.
+   *
+   * @generated from field: bytes hash = 4;
+   */
+  hash: Uint8Array;
 };
 
 /**
@@ -71,6 +79,14 @@ export type PayloadJson = {
    * @generated from field: google.protobuf.Value value = 3;
    */
   value?: ValueJson;
+
+  /**
+   * SHA-256 of the value, which is kept apart and stands here instead of `data`. In the journal and what is made from it only; never on the worker stream,
+   * never shown to a client.
+   *
+   * @generated from field: bytes hash = 4;
+   */
+  hash?: string;
 };
 
 /**

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file workflow/v1/system_service.proto.
  */
 export const file_workflow_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("CiB3b3JrZmxvdy92MS9zeXN0ZW1fc2VydmljZS5wcm90bxILd29ya2Zsb3cudjEiEAoOR2V0SW5mb1JlcXVlc3QikwIKD0dldEluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKCmR1cmFiaWxpdHkYBCABKA4yFy53b3JrZmxvdy52MS5EdXJhYmlsaXR5EicKBXRpZXJzGAUgAygLMhgud29ya2Zsb3cudjEuU3RvcmFnZVRpZXISFgoOb3Blbl93b3JrZmxvd3MYBiABKAQSEgoKcmVhZHlfam9icxgHIAEoBBIUCgxydW5uaW5nX2pvYnMYCCABKAQSDwoHd29ya2VycxgJIAEoDSKeAQoLU3RvcmFnZVRpZXISDAoEbmFtZRgBIAEoCRIvCgZoZWFsdGgYAiABKA4yHy53b3JrZmxvdy52MS5TdG9yYWdlVGllci5IZWFsdGgSDgoGZGV0YWlsGAMgASgJIkAKBkhlYWx0aBIWChJIRUFMVEhfVU5TUEVDSUZJRUQQABIGCgJPSxABEgwKCERFR1JBREVEEAISCAoERE9XThADMmcKDVN5c3RlbVNlcnZpY2USVgoHR2V0SW5mbxIbLndvcmtmbG93LnYxLkdldEluZm9SZXF1ZXN0Ghwud29ya2Zsb3cudjEuR2V0SW5mb1Jlc3BvbnNlIhCQAgGC0+STAgcSBS9pbmZvYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_workflow_v1_workflow]);
+  fileDesc("CiB3b3JrZmxvdy92MS9zeXN0ZW1fc2VydmljZS5wcm90bxILd29ya2Zsb3cudjEiEAoOR2V0SW5mb1JlcXVlc3Qi0gMKD0dldEluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEhYKDmNvb3JkaW5hdG9yX2lkGAIgASgJEi4KCnN0YXJ0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKCmR1cmFiaWxpdHkYBCABKA4yFy53b3JrZmxvdy52MS5EdXJhYmlsaXR5EicKBXRpZXJzGAUgAygLMhgud29ya2Zsb3cudjEuU3RvcmFnZVRpZXISFgoOb3Blbl93b3JrZmxvd3MYBiABKAQSEgoKcmVhZHlfam9icxgHIAEoBBIUCgxydW5uaW5nX2pvYnMYCCABKAQSDwoHd29ya2VycxgJIAEoDRIvCgRyb2xlGAogASgOMiEud29ya2Zsb3cudjEuR2V0SW5mb1Jlc3BvbnNlLlJvbGUSFgoOYWN0aXZlX2FkZHJlc3MYCyABKAkSDwoHdHJvdWJsZRgMIAEoCRIcChR1bmFyY2hpdmVkX3dvcmtmbG93cxgNIAEoBCJFCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIKCgZBQ1RJVkUQARILCgdTVEFOREJZEAISDgoKUkVDT1ZFUklORxADIp4BCgtTdG9yYWdlVGllchIMCgRuYW1lGAEgASgJEi8KBmhlYWx0aBgCIAEoDjIfLndvcmtmbG93LnYxLlN0b3JhZ2VUaWVyLkhlYWx0aBIOCgZkZXRhaWwYAyABKAkiQAoGSGVhbHRoEhYKEkhFQUxUSF9VTlNQRUNJRklFRBAAEgYKAk9LEAESDAoIREVHUkFERUQQAhIICgRET1dOEAMyZwoNU3lzdGVtU2VydmljZRJWCgdHZXRJbmZvEhsud29ya2Zsb3cudjEuR2V0SW5mb1JlcXVlc3QaHC53b3JrZmxvdy52MS5HZXRJbmZvUmVzcG9uc2UiEJACAYLT5JMCBxIFL2luZm9iBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_workflow_v1_workflow]);
 
 /**
  * Nothing to say.
@@ -108,6 +108,34 @@ export type GetInfoResponse = Message<"workflow.v1.GetInfoResponse"> & {
    * @generated from field: uint32 workers = 9;
    */
   workers: number;
+
+  /**
+   * What this coordinator does at the moment.
+   *
+   * @generated from field: workflow.v1.GetInfoResponse.Role role = 10;
+   */
+  role: GetInfoResponse_Role;
+
+  /**
+   * Where the active coordinator is, as far as this one knows, when it is another one; empty otherwise.
+   *
+   * @generated from field: string active_address = 11;
+   */
+  activeAddress: string;
+
+  /**
+   * What keeps commits from succeeding at the moment; empty when nothing does. While it lasts nothing is acknowledged, and nothing is lost.
+   *
+   * @generated from field: string trouble = 12;
+   */
+  trouble: string;
+
+  /**
+   * Ended workflows that the archive has yet to take.
+   *
+   * @generated from field: uint64 unarchived_workflows = 13;
+   */
+  unarchivedWorkflows: bigint;
 };
 
 /**
@@ -178,6 +206,34 @@ export type GetInfoResponseJson = {
    * @generated from field: uint32 workers = 9;
    */
   workers?: number;
+
+  /**
+   * What this coordinator does at the moment.
+   *
+   * @generated from field: workflow.v1.GetInfoResponse.Role role = 10;
+   */
+  role?: GetInfoResponse_RoleJson;
+
+  /**
+   * Where the active coordinator is, as far as this one knows, when it is another one; empty otherwise.
+   *
+   * @generated from field: string active_address = 11;
+   */
+  activeAddress?: string;
+
+  /**
+   * What keeps commits from succeeding at the moment; empty when nothing does. While it lasts nothing is acknowledged, and nothing is lost.
+   *
+   * @generated from field: string trouble = 12;
+   */
+  trouble?: string;
+
+  /**
+   * Ended workflows that the archive has yet to take.
+   *
+   * @generated from field: uint64 unarchived_workflows = 13;
+   */
+  unarchivedWorkflows?: string;
 };
 
 /**
@@ -186,6 +242,61 @@ export type GetInfoResponseJson = {
  */
 export const GetInfoResponseSchema: GenMessage<GetInfoResponse, {jsonType: GetInfoResponseJson}> = /*@__PURE__*/
   messageDesc(file_workflow_v1_system_service, 1);
+
+/**
+ * What a coordinator does.
+ *
+ * @generated from enum workflow.v1.GetInfoResponse.Role
+ */
+export const GetInfoResponse_Role = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: ROLE_UNSPECIFIED = 0;
+   */
+  ROLE_UNSPECIFIED: 0,
+
+  /**
+   * It decides, and takes calls and workers.
+   *
+   * @generated from enum value: ACTIVE = 1;
+   */
+  ACTIVE: 1,
+
+  /**
+   * Another one does; this one takes over when that one is gone.
+   *
+   * @generated from enum value: STANDBY = 2;
+   */
+  STANDBY: 2,
+
+  /**
+   * It has taken over, and reads what is there.
+   *
+   * @generated from enum value: RECOVERING = 3;
+   */
+  RECOVERING: 3,
+} as const;
+
+/**
+ * What a coordinator does.
+ *
+ * @generated from enum workflow.v1.GetInfoResponse.Role
+ */
+export type GetInfoResponse_Role = (typeof GetInfoResponse_Role)[keyof typeof GetInfoResponse_Role] | UnknownEnum;
+
+/**
+ * What a coordinator does.
+ *
+ * @generated from enum workflow.v1.GetInfoResponse.Role
+ */
+export type GetInfoResponse_RoleJson = "ROLE_UNSPECIFIED" | "ACTIVE" | "STANDBY" | "RECOVERING";
+
+/**
+ * Describes the enum workflow.v1.GetInfoResponse.Role.
+ */
+export const GetInfoResponse_RoleSchema: GenEnum<GetInfoResponse_Role, GetInfoResponse_RoleJson> = /*@__PURE__*/
+  enumDesc(file_workflow_v1_system_service, 1, 0);
 
 /**
  * One tier of storage.

@@ -1,0 +1,153 @@
+/**
+ * Follows the journal with a projection: what changed is written in bulk, soon, behind the commits and never in their way.
+ *
+ * Invariants
+ * 1. Only committed states are written. Of several changes of one workflow the last one is.
+ * 2. What was not taken is written again, until it is or a later change replaces it.
+ * 3. One write is under way at a time, so that a projection that is slow or away costs memory of the changed workflows and nothing else.
+ */
+import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { limits } from '@workflow-orchestrator/proto/limits';
+import type { ArchivedWorkflow, Kept } from '../store/store.ts';
+import type { ShardPorts } from './ports.ts';
+import type { WorkflowRecord } from './workflow-table.ts';
+
+/** What a projector works on. */
+export interface ProjectorParts {
+  readonly write: (workflows: readonly ArchivedWorkflow[]) => Promise<Kept>;
+  /** Pause between a change and its write. */
+  readonly everyMs: number;
+  readonly ports: Pick<ShardPorts, 'later' | 'now'>;
+  /** The end of a workflow was written. */
+  readonly onEndWritten: (record: WorkflowRecord) => void;
+  readonly onBroken: (error: unknown) => void;
+}
+
+/** Pause after a write that failed. */
+const RETRY_MS = 1_000;
+/** An open workflow with many jobs is written at most once in this time for each of them, and no later than `WRITE_WITHIN_MS`. */
+const MS_PER_JOB = 1;
+const WRITE_WITHIN_MS = 900;
+
+interface Change {
+  readonly record: WorkflowRecord;
+  readonly state: WorkflowState;
+  /** Number of the first change that is in here. */
+  readonly number: number;
+}
+
+export class Projector {
+  readonly #parts: ProjectorParts;
+  /** By workflow, oldest change first. */
+  readonly #changes = new Map<string, Change>();
+  /** When open workflows with many jobs were written last. */
+  readonly #writtenAt = new Map<string, number>();
+  #number = 0;
+  #isPlanned = false;
+  #isWriting = false;
+  #isOver = false;
+  /** Who waits until everything up to a change is written. */
+  #waiting: { readonly number: number; readonly resolve: () => void }[] = [];
+
+  constructor(parts: ProjectorParts) {
+    this.#parts = parts;
+  }
+
+  /** Workflows whose last change is not written. */
+  get backlog(): number {
+    return this.#changes.size;
+  }
+
+  /** A workflow has this state, and that is committed. */
+  changed(record: WorkflowRecord, state: WorkflowState): void {
+    this.#number += 1;
+    const earlier = this.#changes.get(state.id);
+    // Setting a key that is there keeps its place: the oldest change stays first.
+    this.#changes.set(state.id, { record, state, number: earlier?.number ?? this.#number });
+    this.#plan(this.#parts.everyMs);
+  }
+
+  /** Resolves when everything that changed so far is written; also when the projector is stopped. */
+  written(): Promise<void> {
+    if ((this.#changes.size === 0 && !this.#isWriting) || this.#isOver) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ number: this.#number, resolve }));
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    for (const { resolve } of this.#waiting) resolve();
+    this.#waiting = [];
+  }
+
+  #plan(delayMs: number): void {
+    if (this.#isPlanned || this.#isOver) return;
+    this.#isPlanned = true;
+    this.#parts.ports.later(delayMs, () => {
+      if (this.#isOver) return;
+      this.#writeSome().then(
+        (nextMs) => {
+          this.#isPlanned = false;
+          this.#tell();
+          if (this.#changes.size > 0) this.#plan(nextMs);
+        },
+        (error: unknown) => this.#parts.onBroken(error),
+      );
+    });
+  }
+
+  /** Writes a part of what changed; gives the pause before the next part. */
+  async #writeSome(): Promise<number> {
+    const taken = this.#take();
+    if (taken.length === 0) return this.#parts.everyMs;
+    this.#isWriting = true;
+    const kept = await this.#parts.write(taken.map(({ record, state }) => ({ state, events: record.events.all() })));
+    this.#isWriting = false;
+    if (kept.kind !== 'kept') {
+      this.#putBack(taken);
+      return RETRY_MS;
+    }
+    for (const { record, state } of taken) {
+      if (hasEnded(state.status)) {
+        this.#writtenAt.delete(state.id);
+        this.#parts.onEndWritten(record);
+      } else if (state.jobs.length * MS_PER_JOB > this.#parts.everyMs) this.#writtenAt.set(state.id, this.#parts.ports.now());
+    }
+    return this.#changes.size >= limits.projectionWorkflows ? 0 : this.#parts.everyMs;
+  }
+
+  /** What was not taken waits again; what changed meanwhile is as old as the change that was lost with it. */
+  #putBack(taken: readonly Change[]): void {
+    for (const change of taken)
+      this.#changes.set(change.state.id, { ...change, ...this.#changes.get(change.state.id), number: change.number });
+  }
+
+  /** The oldest changes, as many as go into one write. */
+  #take(): Change[] {
+    const now = this.#parts.ports.now();
+    const taken: Change[] = [];
+    let bytes = 0;
+    for (const change of this.#changes.values()) {
+      if (this.#comesLater(change, now)) continue;
+      taken.push(change);
+      this.#changes.delete(change.state.id);
+      for (const job of change.state.jobs) bytes += 100 + (job.output?.data.length ?? 0);
+      if (taken.length >= limits.projectionWorkflows || bytes >= limits.projectionBytes) break;
+    }
+    return taken;
+  }
+
+  #comesLater({ state }: Change, now: number): boolean {
+    const writtenAt = this.#writtenAt.get(state.id);
+    if (writtenAt === undefined || hasEnded(state.status)) return false;
+    return now < writtenAt + Math.min(state.jobs.length * MS_PER_JOB, WRITE_WITHIN_MS);
+  }
+
+  #tell(): void {
+    if (this.#waiting.length === 0) return;
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { number } of this.#changes.values()) oldest = Math.min(oldest, number);
+    for (const { number, resolve } of this.#waiting) if (number < oldest) resolve();
+    this.#waiting = this.#waiting.filter(({ number }) => number >= oldest);
+  }
+}
