@@ -3,6 +3,7 @@
  *
  * Everything under `gen/` is made by `npm run generate` and never edited by hand.
  */
+export * from './addresses.ts';
 export * from './gen/workflow/v1/definition_pb.ts';
 export * from './gen/workflow/v1/definition_service_pb.ts';
 export * from './gen/workflow/v1/error_pb.ts';

@@ -7,6 +7,7 @@
  * 3. Everything is checked at once: the answer names every problem, not the first.
  * 4. Values of secret settings, and passwords in URLs, are never part of a text for people.
  */
+import { addressList } from './addresses.ts';
 import { nearest } from './nearest.ts';
 
 /** What every setting has. */
@@ -29,6 +30,8 @@ export type Setting =
   | (Described & { readonly type: 'choice'; readonly choices: readonly string[]; readonly default: string })
   /** Kept as it was given, apart from surrounding space and a driver suffix (`postgresql+psycopg:` is read as `postgresql:`). */
   | (Described & { readonly type: 'url'; readonly protocols: readonly string[]; readonly default: string | null })
+  /** One or several such URLs, `a,b,c`; the flag may be repeated. Each once, in order. */
+  | (Described & { readonly type: 'urls'; readonly protocols: readonly string[]; readonly default: readonly string[] })
   /** `k=v,k=v`; the flag may be repeated. */
   | (Described & { readonly type: 'labels'; readonly default: Readonly<Record<string, string>> })
   /** `a,b,c`; the flag may be repeated. */
@@ -44,7 +47,7 @@ export type SettingValue<S extends Setting> =
           ? C
           : S extends { type: 'labels' }
             ? Readonly<Record<string, string>>
-            : S extends { type: 'list' }
+            : S extends { type: 'list' | 'urls' }
               ? readonly string[]
               : string)
   | (null extends S['default'] ? null : never);
@@ -122,7 +125,7 @@ export function resolveSettings<S extends Settings>(
   return { kind: 'ok', values: values as SettingValues<S>, sources: sources as { [K in keyof S]: SettingSource } };
 }
 
-/** Finds each flag's text. The last one wins; lists and labels add up. */
+/** Finds each flag's text. The last one wins; lists, URLs and labels add up. */
 function readFlags(settings: Settings, argv: readonly string[], problems: string[]): Map<string, string> {
   const byFlag = new Map(Object.entries(settings).map(([name, setting]) => [setting.flag, { name, setting }]));
   const found = new Map<string, string>();
@@ -155,7 +158,7 @@ function readFlags(settings: Settings, argv: readonly string[], problems: string
       continue;
     }
     const before = found.get(name);
-    const addsUp = (setting.type === 'list' || setting.type === 'labels') && before !== undefined;
+    const addsUp = (setting.type === 'list' || setting.type === 'urls' || setting.type === 'labels') && before !== undefined;
     found.set(name, addsUp ? `${before},${text}` : text);
   }
   return found;
@@ -188,13 +191,17 @@ function parseSetting(setting: Setting, text: string): Parsed {
       const near = nearest(text, setting.choices);
       return bad(`must be one of ${setting.choices.join(', ')}${near === null ? '' : `; did you mean ${near}?`}`);
     }
-    case 'url': {
-      const url = text.replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, '$1:');
-      const expected = `must be a URL that starts with ${setting.protocols.map((protocol) => `${protocol}//`).join(' or ')}`;
-      if (!URL.canParse(url)) return bad(expected);
-      const parsed = new URL(url);
-      if (!setting.protocols.includes(parsed.protocol)) return bad(expected);
-      return parsed.hostname === '' ? bad('must name a host') : ok(url);
+    case 'url':
+      return parseUrl(text, setting.protocols);
+    case 'urls': {
+      const addresses = addressList(text);
+      if (addresses.length === 0) return bad('must name at least one URL');
+      for (const address of addresses) {
+        const parsed = parseUrl(address, setting.protocols);
+        if (parsed.kind === 'ok') continue;
+        return bad(addresses.length === 1 ? parsed.message : `${JSON.stringify(hidePassword(address))} ${parsed.message}`);
+      }
+      return ok(addresses);
     }
     case 'labels': {
       const labels: [string, string][] = [];
@@ -212,6 +219,16 @@ function parseSetting(setting: Setting, text: string): Parsed {
   }
 }
 
+/** Reads one URL. */
+function parseUrl(text: string, protocols: readonly string[]): Parsed {
+  const url = text.replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, '$1:');
+  const expected = `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`;
+  if (!URL.canParse(url)) return { kind: 'bad', message: expected };
+  const parsed = new URL(url);
+  if (!protocols.includes(parsed.protocol)) return { kind: 'bad', message: expected };
+  return parsed.hostname === '' ? { kind: 'bad', message: 'must name a host' } : { kind: 'ok', value: url };
+}
+
 function splitList(text: string): string[] {
   return text
     .split(',')
@@ -226,6 +243,8 @@ export function showSetting(setting: Setting, value: unknown): string {
   switch (setting.type) {
     case 'url':
       return hidePassword(String(value));
+    case 'urls':
+      return (value as readonly string[]).map(hidePassword).join(',');
     case 'labels':
       return Object.entries(value as Record<string, string>)
         .map(([key, label]) => `${key}=${label}`)
@@ -242,9 +261,9 @@ export function showSetting(setting: Setting, value: unknown): string {
   }
 }
 
-/** Works on text that may be no URL, so that a mistyped one does not show its password either. */
+/** Works on text that may be no URL, or several, so that a mistyped one does not show its password either. */
 function hidePassword(text: string): string {
-  return text.replace(/(\/\/[^/@:]*):[^/@]*@/, '$1:********@');
+  return text.replace(/(\/\/[^/@:]*):[^/@]*@/g, '$1:********@');
 }
 
 /** The help text of a program: every setting with its flag, variable, default and meaning. */

@@ -29,10 +29,10 @@ const token = {
 const coordinatorUrl = {
   flag: '--coordinator-url',
   env: 'COORDINATOR_URL',
-  type: 'url',
+  type: 'urls',
   protocols: ['http:', 'https:', 'ws:', 'wss:'],
-  default: 'http://localhost:8000',
-  doc: 'address of the coordinator; http and ws forms mean the same place',
+  default: ['http://localhost:8000'],
+  doc: 'addresses of the coordinators, a,b: the one that takes calls is found; http and ws forms mean the same place',
 } as const satisfies Setting;
 
 /** Settings of the coordinator. */

@@ -86,7 +86,7 @@ process.once('disconnect', () => end('the starter is gone'));
 
 log.info('worker starts', {
   id: worker.state().id,
-  coordinator: values.coordinatorUrl,
+  coordinator: values.coordinatorUrl.join(),
   types,
   slots: values.slots,
   labels: values.labels,

@@ -2,7 +2,7 @@
  * What a worker is made of, checked before anything is done with it.
  */
 import { hostname } from 'node:os';
-import { cutText, isWorkerId, workerIdRule } from '@workflow-orchestrator/proto';
+import { addressList, cutText, isWorkerId, workerIdRule } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Logger } from './logger.ts';
 import type { WorkerLimits } from './session/worker-limits.ts';
@@ -11,7 +11,7 @@ import type { WorkerEvent } from './worker.ts';
 
 /** Options of `createWorker`. */
 export interface WorkerOptions {
-  /** `http(s)://host:port` or `ws(s)://host:port`, with or without `/workers`; several are tried in turn. Default: `COORDINATOR_URL`, else `http://localhost:8000`. */
+  /** `http(s)://host:port` or `ws(s)://host:port`, with or without `/workers`. Several, in a list or separated by commas, are tried in turn. Default: `COORDINATOR_URL`, else `http://localhost:8000`. */
   readonly url?: string | readonly string[];
   /** Bearer token. Default: `WORKFLOW_TOKEN`, else none. */
   readonly token?: string;
@@ -46,7 +46,7 @@ const defaultSlots = 10;
 /** Fills in and checks. Throws a TypeError with one line that says what is wrong and what would be right. */
 export function checkOptions(options: WorkerOptions, environment: Readonly<Record<string, string | undefined>>): CheckedOptions {
   const given = options.url ?? (environment.COORDINATOR_URL || 'http://localhost:8000');
-  const addresses = typeof given === 'string' ? [given] : given;
+  const addresses = addressList(given);
   if (addresses.length === 0) throw new TypeError('url must name at least one coordinator');
   const urls = addresses.map((address) => {
     const read = streamUrl(address);
@@ -74,7 +74,7 @@ export function checkOptions(options: WorkerOptions, environment: Readonly<Recor
   }
   const token = options.token ?? (environment.WORKFLOW_TOKEN || null);
   if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new TypeError('token must be printable ASCII without spaces');
-  return { urls, token, id, labels, slots, build: (options.build ?? '').slice(0, 256) };
+  return { urls: [...new Set(urls)], token, id, labels, slots, build: (options.build ?? '').slice(0, 256) };
 }
 
 /** Slots of a worker or a type. */

@@ -12,7 +12,7 @@ import { durationMs } from './words.ts';
 /** Options that commands share. */
 export interface CommonOptions {
   readonly json?: boolean;
-  readonly coordinatorUrl?: string;
+  readonly coordinatorUrl?: readonly string[];
   readonly token?: string;
   readonly timeout?: string;
 }
@@ -56,7 +56,7 @@ export class Shell {
   /** A client by flags, environment and defaults. Throws `CommandError` with every problem of these. */
   client(options: CommonOptions): WorkflowClient {
     const flags = [
-      ...(options.coordinatorUrl === undefined ? [] : [`--coordinator-url=${options.coordinatorUrl}`]),
+      ...(options.coordinatorUrl ?? []).map((url) => `--coordinator-url=${url}`),
       ...(options.token === undefined ? [] : [`--token=${options.token}`]),
     ];
     const settings = resolveSettings(clientSettings, flags, this.terminal.env);
@@ -85,7 +85,11 @@ export function withJson(command: Command): Command {
 /** Adds the options of commands that call a coordinator. */
 export function withClient(command: Command): Command {
   return withJson(command)
-    .option('-u, --coordinator-url <url>', 'address of the coordinator (COORDINATOR_URL; default http://localhost:8000)')
+    .option(
+      '-u, --coordinator-url <urls>',
+      'address of the coordinator, or several, a,b (COORDINATOR_URL; default http://localhost:8000)',
+      (url: string, before: readonly string[] = []) => [...before, url],
+    )
     .option('--token <token>', 'bearer token; prefer the variable WORKFLOW_TOKEN')
     .option('--timeout <duration>', 'time for each call, such as 30s (default 10s)');
 }

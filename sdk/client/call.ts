@@ -1,10 +1,12 @@
 /**
- * One call with its deadline and its retries: the shell around the decisions of `retry.ts`.
+ * One call with its deadline, its retries and its way over the addresses: the shell around the decisions of `retry.ts`.
  */
 import type { CallOptions as ConnectCallOptions } from '@connectrpc/connect';
 import { limits } from '@workflow-orchestrator/proto/limits';
+import type { Api } from './api.ts';
 import { toWorkflowError, WorkflowError } from './error.ts';
-import { type Repeatable, type RetryPolicy, retryDelay } from './retry.ts';
+import { type Addresses, Walk } from './failover.ts';
+import { attemptMs, nextAttempt, type Repeatable, type RetryPolicy } from './retry.ts';
 
 /** What every call may be told. */
 export interface CallOptions {
@@ -43,40 +45,44 @@ export const systemClock: Clock = {
 
 /** What all calls of a client share. */
 export interface Caller {
+  readonly addresses: Addresses;
   readonly clock: Clock;
   readonly retry: RetryPolicy;
   readonly timeoutMs: number;
 }
 
-/** An answer, and how many attempts it took. */
-export interface Answer<T> {
-  readonly value: T;
-  readonly attempts: number;
-}
+/** Sends a call to one address. */
+export type Send<T> = (options: ConnectCallOptions, api: Api) => Promise<T>;
 
 /** Sends a call until it is answered, may not be repeated, or its time is over. Throws `WorkflowError`. */
-export async function call<T>(
-  caller: Caller,
-  repeatable: Repeatable,
-  options: CallOptions,
-  send: (options: ConnectCallOptions) => Promise<T>,
-): Promise<Answer<T>> {
+export async function call<T>(caller: Caller, repeatable: Repeatable, options: CallOptions, send: Send<T>): Promise<T> {
   const { clock } = caller;
   const timeoutMs = options.timeoutMs ?? caller.timeoutMs;
   const deadline = clock.now() + timeoutMs;
-  for (let attempt = 1; ; attempt += 1) {
+  const walk = new Walk(caller.addresses);
+  for (;;) {
     throwIfAborted(options.signal);
-    const remainingMs = deadline - clock.now();
-    if (remainingMs <= 0) throw new WorkflowError('deadline_exceeded', `no answer within ${timeoutMs} ms`);
+    const leftMs = deadline - clock.now();
+    if (leftMs <= 0) throw walk.error(new WorkflowError('deadline_exceeded', `no answer within ${timeoutMs} ms`));
+    const sendMs = Math.min(Math.ceil(attemptMs(leftMs, repeatable, walk.others)), limits.unaryDeadlineMaxMs);
     try {
-      const value = await send({ ...signalOf(options), timeoutMs: Math.min(Math.ceil(remainingMs), limits.unaryDeadlineMaxMs) });
-      return { value, attempts: attempt };
+      const value = await send({ ...signalOf(options), timeoutMs: sendMs }, walk.api);
+      walk.answered();
+      return value;
     } catch (thrown) {
       const error = toWorkflowError(thrown);
-      const failed = { error, attempt, repeatable, remainingMs: deadline - clock.now(), chance: clock.chance() };
-      const delayMs = options.signal?.aborted ? null : retryDelay(caller.retry, failed);
-      if (delayMs === null) throw error.code === 'canceled' ? canceled(options.signal, error) : error;
-      await clock.sleep(delayMs, options.signal);
+      walk.failed(error);
+      const { round, others, askedMs } = walk;
+      const remainingMs = deadline - clock.now();
+      const next = options.signal?.aborted
+        ? { kind: 'none' as const }
+        : nextAttempt(caller.retry, { error, repeatable, round, others, askedMs, remainingMs, chance: clock.chance() });
+      if (next.kind === 'none') throw error.code === 'canceled' ? canceled(options.signal, error) : walk.error(error);
+      if (next.kind === 'elsewhere') walk.next();
+      else {
+        await clock.sleep(next.delayMs, options.signal);
+        walk.again();
+      }
     }
   }
 }

@@ -7,34 +7,33 @@
  * 3. Runs where `fetch` is: Node 20 and later, browsers, other servers.
  */
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { type Client, type CallOptions as ConnectCallOptions, createClient, type Transport } from '@connectrpc/connect';
+import type { Transport } from '@connectrpc/connect';
 import {
   type Attempt,
   type Definition,
-  DefinitionService,
   type GetInfoResponse,
   type Job,
   Job_Status,
   type LogLine,
-  SystemService,
   type ValidateDefinitionResponse,
   type Worker,
-  WorkerService,
   type Workflow,
   Workflow_Status,
   Workflow_View,
-  WorkflowService,
 } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { type Answer, type Caller, type CallOptions, type Clock, call, systemClock } from './call.ts';
+import { createApi } from './api.ts';
+import { type Caller, type CallOptions, type Clock, call, type Send, systemClock } from './call.ts';
 import { toWorkflowError, WorkflowError } from './error.ts';
-import { type LogOptions, readLogs } from './logs.ts';
+import { Addresses } from './failover.ts';
+import { type LogOptions, type OpenLogs, readLogs } from './logs.ts';
 import { eachItem, type Page } from './page.ts';
-import { defaultRetry, type Repeatable, type RetryPolicy } from './retry.ts';
+import { defaultRetry, hadNoEffect, type Repeatable, type RetryPolicy } from './retry.ts';
 import { type DefinitionSource, resolveText, type WorkflowSource } from './source.ts';
 import { isEnded, type JobStatusName, type WorkflowStatusName } from './status.ts';
+import type { Connection } from './stream.ts';
 import { type BatchItem, type BatchResult, batchResult, cutBatches, newIdempotencyKey, prepareSubmit, type SubmitInit } from './submit.ts';
-import { createTransport, httpAddress } from './transport.ts';
+import { createTransport, httpAddresses } from './transport.ts';
 import { type WaitOptions, waitForWorkflow } from './wait.ts';
 import { type WatchOptions, type WatchStep, watchWorkflow } from './watch.ts';
 
@@ -48,8 +47,8 @@ export interface WorkflowClientOptions {
   readonly retry?: Partial<RetryPolicy> | undefined;
   /** Another `fetch`, for instance one that knows a proxy. */
   readonly fetch?: typeof globalThis.fetch | undefined;
-  /** Another way to the server altogether; the address is then for error messages only. */
-  readonly transport?: Transport | undefined;
+  /** Another way to the server altogether, or to each address; the address is then for error messages only. */
+  readonly transport?: Transport | ((address: string) => Transport) | undefined;
   /** Time and chance, for tests. */
   readonly clock?: Clock | undefined;
 }
@@ -75,29 +74,33 @@ export interface PageOptions extends CallOptions {
   readonly pageToken?: string | undefined;
 }
 
-/** A client of one coordinator. Cheap to make; holds no connection of its own. */
+/** A client of a coordinator, or of several of which one takes calls. Cheap to make; holds no connection of its own. */
 export class WorkflowClient {
-  /** Where it calls. */
-  readonly address: string;
   readonly #caller: Caller;
-  readonly #workflows: Client<typeof WorkflowService>;
-  readonly #definitions: Client<typeof DefinitionService>;
-  readonly #workers: Client<typeof WorkerService>;
-  readonly #system: Client<typeof SystemService>;
 
-  /** `address` may have a http or ws form. Throws `invalid_argument` for one that has neither. */
-  constructor(address = 'http://localhost:8000', options: WorkflowClientOptions = {}) {
-    this.address = httpAddress(address);
+  /**
+   * An address may have a http or ws form. Of several, in a list or separated by commas, the one that answered last is asked first.
+   * Throws `invalid_argument` for what is no address.
+   */
+  constructor(address: string | readonly string[] = 'http://localhost:8000', options: WorkflowClientOptions = {}) {
+    const { transport } = options;
+    const transportOf = (to: string) =>
+      transport === undefined
+        ? createTransport(to, options.token ?? null, options.fetch)
+        : typeof transport === 'function'
+          ? transport(to)
+          : transport;
     this.#caller = {
+      addresses: new Addresses(httpAddresses(address).map((to) => createApi(to, transportOf(to)))),
       clock: options.clock ?? systemClock,
       retry: { ...defaultRetry, ...options.retry },
       timeoutMs: options.timeoutMs ?? limits.unaryDeadlineMs,
     };
-    const transport = options.transport ?? createTransport(this.address, options.token ?? null, options.fetch);
-    this.#workflows = createClient(WorkflowService, transport);
-    this.#definitions = createClient(DefinitionService, transport);
-    this.#workers = createClient(WorkerService, transport);
-    this.#system = createClient(SystemService, transport);
+  }
+
+  /** Where it calls: of several addresses the one that answered last. */
+  get address(): string {
+    return this.#caller.addresses.preferred.address;
   }
 
   // --- submit and steer ------------------------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ export class WorkflowClient {
   /** Submits a workflow; it waits as PENDING unless `start` is set. A refused definition throws with all its `problems`. */
   async submitWorkflow(source: WorkflowSource, options: SubmitOptions = {}): Promise<Workflow> {
     const { request, repeatable } = await prepareSubmit(source, options, newIdempotencyKey);
-    const { value } = await call(this.#caller, repeatable, options, (o) => this.#workflows.submitWorkflow(request, o));
+    const value = await call(this.#caller, repeatable, options, (o, api) => api.workflows.submitWorkflow(request, o));
     return present(value.workflow, 'workflow');
   }
 
@@ -121,7 +124,7 @@ export class WorkflowClient {
     for (const batch of cutBatches(prepared)) {
       const repeatable = batch.every((submit) => submit.repeatable === 'repeatable') ? 'repeatable' : 'once';
       const requests = batch.map((submit) => submit.request);
-      const { value } = await call(this.#caller, repeatable, options, (o) => this.#workflows.batchSubmitWorkflows({ requests }, o));
+      const value = await call(this.#caller, repeatable, options, (o, api) => api.workflows.batchSubmitWorkflows({ requests }, o));
       results.push(...value.results.map(batchResult));
     }
     return results;
@@ -129,23 +132,23 @@ export class WorkflowClient {
 
   /** Starts a PENDING workflow. Starting one that has started changes nothing. */
   start(workflowId: string, options: CallOptions = {}): Promise<Workflow> {
-    return this.#steer(workflowId, options, (o) => this.#workflows.startWorkflow({ workflowId }, o));
+    return this.#steer(workflowId, options, (o, api) => api.workflows.startWorkflow({ workflowId }, o));
   }
 
   /** Asks a workflow to end. With `force` its `always_run` jobs end too. */
   cancel(workflowId: string, options: CallOptions & { readonly reason?: string; readonly force?: boolean } = {}): Promise<Workflow> {
     const request = { workflowId, reason: options.reason ?? '', force: options.force ?? false };
-    return this.#steer(workflowId, options, (o) => this.#workflows.cancelWorkflow(request, o));
+    return this.#steer(workflowId, options, (o, api) => api.workflows.cancelWorkflow(request, o));
   }
 
   /** Stops dispatch; what runs goes on. */
   pause(workflowId: string, options: CallOptions = {}): Promise<Workflow> {
-    return this.#steer(workflowId, options, (o) => this.#workflows.pauseWorkflow({ workflowId }, o));
+    return this.#steer(workflowId, options, (o, api) => api.workflows.pauseWorkflow({ workflowId }, o));
   }
 
   /** Goes on with dispatch. */
   resume(workflowId: string, options: CallOptions = {}): Promise<Workflow> {
-    return this.#steer(workflowId, options, (o) => this.#workflows.resumeWorkflow({ workflowId }, o));
+    return this.#steer(workflowId, options, (o, api) => api.workflows.resumeWorkflow({ workflowId }, o));
   }
 
   // --- read ------------------------------------------------------------------------------------------------------------
@@ -153,7 +156,7 @@ export class WorkflowClient {
   /** One workflow as it stands. `view: 'summary'` leaves out jobs, inputs and outputs. */
   async get(workflowId: string, options: CallOptions & { readonly view?: 'full' | 'summary' } = {}): Promise<Workflow> {
     const view = options.view === 'summary' ? Workflow_View.SUMMARY : Workflow_View.FULL;
-    const answer = await this.#read(options, (o) => this.#workflows.getWorkflow({ workflowId, view }, o));
+    const answer = await this.#read(options, (o, api) => api.workflows.getWorkflow({ workflowId, view }, o));
     return present(answer.workflow, 'workflow');
   }
 
@@ -173,7 +176,7 @@ export class WorkflowClient {
       ...(filter.submittedBefore ? { submittedBefore: timestampFromDate(filter.submittedBefore) } : {}),
       ...pageOf(filter),
     };
-    const answer = await this.#read(filter, (o) => this.#workflows.listWorkflows(request, o));
+    const answer = await this.#read(filter, (o, api) => api.workflows.listWorkflows(request, o));
     return { items: answer.workflows, nextPageToken: answer.nextPageToken };
   }
 
@@ -185,20 +188,20 @@ export class WorkflowClient {
     const status = (options.status ?? []).map((name) => Job_Status[name]);
     return eachItem(async (pageToken) => {
       const request = { workflowId, status, ...pageOf({ ...options, pageToken }) };
-      const answer = await this.#read(options, (o) => this.#workflows.listJobs(request, o));
+      const answer = await this.#read(options, (o, api) => api.workflows.listJobs(request, o));
       return { items: answer.jobs, nextPageToken: answer.nextPageToken };
     });
   }
 
   /** One job. */
   async job(workflowId: string, jobId: string, options: CallOptions = {}): Promise<Job> {
-    const answer = await this.#read(options, (o) => this.#workflows.getJob({ workflowId, jobId }, o));
+    const answer = await this.#read(options, (o, api) => api.workflows.getJob({ workflowId, jobId }, o));
     return present(answer.job, 'job');
   }
 
   /** The attempts of a job, oldest first. */
   async attempts(workflowId: string, jobId: string, options: CallOptions = {}): Promise<Attempt[]> {
-    const answer = await this.#read(options, (o) => this.#workflows.listAttempts({ workflowId, jobId }, o));
+    const answer = await this.#read(options, (o, api) => api.workflows.listAttempts({ workflowId, jobId }, o));
     return answer.attempts;
   }
 
@@ -207,8 +210,8 @@ export class WorkflowClient {
   /** Every event of a workflow, gap-free and over broken connections, until its end. */
   watch(workflowId: string, options: WatchOptions = {}): AsyncGenerator<WatchStep, void, undefined> {
     const source = {
-      open: (request: { workflowId: string; afterSeq: bigint; follow: boolean }, signal: AbortSignal) =>
-        this.#workflows.watchWorkflow(request, { signal, timeoutMs: 0 }),
+      open: (request: { workflowId: string; afterSeq: bigint; follow: boolean }, { api, signal }: Connection) =>
+        api.workflows.watchWorkflow(request, { signal, timeoutMs: 0 }),
       get: (id: string, signal: AbortSignal) => this.get(id, { view: 'summary', signal }),
     };
     return watchWorkflow(source, this.#caller, workflowId, options);
@@ -225,7 +228,8 @@ export class WorkflowClient {
 
   /** Lines that handlers wrote, oldest first; with `follow`, on as they come until the workflow ends. */
   logs(workflowId: string, options: LogOptions = {}): AsyncGenerator<LogLine, void, undefined> {
-    return readLogs((request, signal) => this.#workflows.readLogs(request, { signal, timeoutMs: 0 }), this.#caller, workflowId, options);
+    const open: OpenLogs = (request, { api, signal }) => api.workflows.readLogs(request, { signal, timeoutMs: 0 });
+    return readLogs(open, this.#caller, workflowId, options);
   }
 
   // --- workers, definitions, server ------------------------------------------------------------------------------------
@@ -233,7 +237,7 @@ export class WorkflowClient {
   /** Connected workers by id, page after page. */
   workers(options: CallOptions & { readonly pageSize?: number } = {}): AsyncGenerator<Worker, void, undefined> {
     return eachItem(async (pageToken) => {
-      const answer = await this.#read(options, (o) => this.#workers.listWorkers(pageOf({ ...options, pageToken }), o));
+      const answer = await this.#read(options, (o, api) => api.workers.listWorkers(pageOf({ ...options, pageToken }), o));
       return { items: answer.workers, nextPageToken: answer.nextPageToken };
     });
   }
@@ -241,7 +245,7 @@ export class WorkflowClient {
   /** Gives a worker no more work; it ends when what it has is done. */
   async drainWorker(workerId: string, options: CallOptions & { readonly reason?: string } = {}): Promise<Worker> {
     const request = { workerId, reason: options.reason ?? '' };
-    const { value } = await call(this.#caller, 'repeatable', options, (o) => this.#workers.drainWorker(request, o));
+    const value = await call(this.#caller, 'repeatable', options, (o, api) => api.workers.drainWorker(request, o));
     return present(value.worker, 'worker');
   }
 
@@ -251,14 +255,14 @@ export class WorkflowClient {
   ): AsyncGenerator<Definition, void, undefined> {
     return eachItem(async (pageToken) => {
       const request = { name: options.name ?? '', ...pageOf({ ...options, pageToken }) };
-      const answer = await this.#read(options, (o) => this.#definitions.listDefinitions(request, o));
+      const answer = await this.#read(options, (o, api) => api.definitions.listDefinitions(request, o));
       return { items: answer.definitions, nextPageToken: answer.nextPageToken };
     });
   }
 
   /** One definition by its hash, all of it. */
   async definition(hash: string, options: CallOptions = {}): Promise<Definition> {
-    const answer = await this.#read(options, (o) => this.#definitions.getDefinition({ hash }, o));
+    const answer = await this.#read(options, (o, api) => api.definitions.getDefinition({ hash }, o));
     return present(answer.definition, 'definition');
   }
 
@@ -268,47 +272,46 @@ export class WorkflowClient {
     options: CallOptions = {},
   ): Promise<{ readonly definition: Definition; readonly existed: boolean }> {
     const yaml = await resolveText(source);
-    const { value } = await call(this.#caller, 'repeatable', options, (o) => this.#definitions.registerDefinition({ yaml }, o));
+    const value = await call(this.#caller, 'repeatable', options, (o, api) => api.definitions.registerDefinition({ yaml }, o));
     return { definition: present(value.definition, 'definition'), existed: value.existed };
   }
 
   /** Checks a definition and stores nothing; a bad one is a normal answer. */
   async validate(source: DefinitionSource, options: CallOptions = {}): Promise<ValidateDefinitionResponse> {
     const yaml = await resolveText(source);
-    return this.#read(options, (o) => this.#definitions.validateDefinition({ yaml }, o));
+    return this.#read(options, (o, api) => api.definitions.validateDefinition({ yaml }, o));
   }
 
   /** What the coordinator is and how it is. */
   info(options: CallOptions = {}): Promise<GetInfoResponse> {
-    return this.#read(options, (o) => this.#system.getInfo({}, o));
+    return this.#read(options, (o, api) => api.system.getInfo({}, o));
   }
 
   // --- inside ----------------------------------------------------------------------------------------------------------
 
-  async #read<T>(options: CallOptions, send: (options: ConnectCallOptions) => Promise<T>): Promise<T> {
+  #read<T>(options: CallOptions, send: Send<T>): Promise<T> {
     const repeatable: Repeatable = 'repeatable';
-    return (await call(this.#caller, repeatable, options, send)).value;
+    return call(this.#caller, repeatable, options, send);
   }
 
   /**
    * A steering call is idempotent until the workflow has ended. When a retry is refused for that reason, the attempt before it may be what
    * ended it: the answer is the workflow as it stands.
    */
-  async #steer(
-    workflowId: string,
-    options: CallOptions,
-    send: (options: ConnectCallOptions) => Promise<{ readonly workflow?: Workflow | undefined }>,
-  ): Promise<Workflow> {
-    let attempts = 0;
+  async #steer(workflowId: string, options: CallOptions, send: Send<{ readonly workflow?: Workflow | undefined }>): Promise<Workflow> {
+    let mayHaveEnded = false;
     try {
-      const answer: Answer<{ readonly workflow?: Workflow | undefined }> = await call(this.#caller, 'repeatable', options, (o) => {
-        attempts += 1;
-        return send(o);
-      });
-      return present(answer.value.workflow, 'workflow');
+      const answer = await call(this.#caller, 'repeatable', options, (o, api) =>
+        send(o, api).catch((thrown) => {
+          const error = toWorkflowError(thrown);
+          mayHaveEnded ||= error.code !== 'failed_precondition' && !hadNoEffect(error);
+          throw error;
+        }),
+      );
+      return present(answer.workflow, 'workflow');
     } catch (thrown) {
       const error = toWorkflowError(thrown);
-      if (error.code !== 'failed_precondition' || attempts < 2) throw error;
+      if (error.code !== 'failed_precondition' || !mayHaveEnded) throw error;
       const workflow = await this.get(workflowId, options);
       if (!isEnded(workflow)) throw error;
       return workflow;

@@ -3,9 +3,7 @@
  * job, attempt and number.
  */
 import type { LogLine, ReadLogsResponse } from '@workflow-orchestrator/proto';
-import { type Caller, throwIfAborted } from './call.ts';
-import { isTransient, toWorkflowError, type WorkflowError } from './error.ts';
-import { Patience, type StreamOptions } from './watch.ts';
+import { type Connection, overConnections, type StreamCaller, type StreamOptions } from './stream.ts';
 
 /** Which lines. */
 export interface LogOptions extends StreamOptions {
@@ -18,47 +16,31 @@ export interface LogOptions extends StreamOptions {
 /** Opens one stream of lines from the first on. */
 export type OpenLogs = (
   request: { workflowId: string; jobId: string; follow: boolean },
-  signal: AbortSignal,
+  connection: Connection,
 ) => AsyncIterable<ReadLogsResponse>;
 
 /** Lines in the order in which they arrived, each once. Ends with the workflow when it follows, else after those that there are now. */
-export async function* readLogs(
+export function readLogs(
   open: OpenLogs,
-  caller: Pick<Caller, 'clock'>,
+  caller: StreamCaller,
   workflowId: string,
   options: LogOptions = {},
 ): AsyncGenerator<LogLine, void, undefined> {
-  const patience = new Patience(caller, options);
   const seen = new Map<string, number>();
-  for (;;) {
-    throwIfAborted(options.signal);
-    const connection = new AbortController();
+  const request = { workflowId, jobId: options.jobId ?? '', follow: options.follow ?? false };
+  return overConnections(caller, options, async function* (connection): AsyncGenerator<LogLine, null> {
     // Within one connection each line comes once, even where an attempt that was offered twice counts its lines from 1 again.
     const before = new Map(seen);
-    const abort = () => connection.abort(options.signal?.reason);
-    options.signal?.addEventListener('abort', abort);
-    let failure: WorkflowError;
-    try {
-      const request = { workflowId, jobId: options.jobId ?? '', follow: options.follow ?? false };
-      for await (const { lines } of open(request, connection.signal)) {
-        for (const line of lines) {
-          const attempt = `${line.jobId}/${line.attempt}`;
-          // A line without a number cannot be recognised: better twice than never.
-          if (line.number > 0 && line.number <= (before.get(attempt) ?? 0)) continue;
-          seen.set(attempt, Math.max(line.number, seen.get(attempt) ?? 0));
-          patience.restore();
-          yield line;
-        }
+    for await (const { lines } of open(request, connection)) {
+      for (const line of lines) {
+        const attempt = `${line.jobId}/${line.attempt}`;
+        // A line without a number cannot be recognised: better twice than never.
+        if (line.number > 0 && line.number <= (before.get(attempt) ?? 0)) continue;
+        seen.set(attempt, Math.max(line.number, seen.get(attempt) ?? 0));
+        connection.heard();
+        yield line;
       }
-      return;
-    } catch (thrown) {
-      throwIfAborted(options.signal);
-      failure = toWorkflowError(thrown);
-      if (!isTransient(failure) && failure.code !== 'canceled') throw failure;
-    } finally {
-      options.signal?.removeEventListener('abort', abort);
-      connection.abort();
     }
-    await patience.pause(failure);
-  }
+    return null;
+  });
 }

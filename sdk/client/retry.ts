@@ -1,16 +1,18 @@
 /**
- * When a call is sent again, and when not. Pure decisions; the waiting is done in `call.ts` and `watch.ts`.
+ * When a call is sent again, when not, and whether to another address. Pure decisions; the waiting is done in `call.ts` and `stream.ts`.
  *
  * Invariants
  * 1. A call that could take effect twice is sent again only when the attempt before certainly had no effect:
  *    the server said so (RetryInfo), or the connection was never made.
- * 2. The server's RetryInfo is never undercut; when it lies beyond the deadline, the call ends now instead of later.
+ * 2. The server's RetryInfo is never undercut; when it lies beyond the deadline, the call ends now instead of later. It holds for the address that sent
+ *    it: another one that was not asked in this round is asked at once.
+ * 3. One address that is silent does not take the time of the others.
  */
 import type { WorkflowError } from './error.ts';
 
 /** How calls are repeated. */
 export interface RetryPolicy {
-  /** Attempts at most, the first included; 1 switches retries off. */
+  /** Attempts at most at each address, the first included; 1 switches retries off. */
   readonly maxAttempts: number;
   /** Pause before the second attempt, in milliseconds; it doubles each time. */
   readonly initialDelayMs: number;
@@ -27,8 +29,12 @@ export type Repeatable = 'repeatable' | 'once';
 /** What is known when an attempt has failed. */
 export interface FailedAttempt {
   readonly error: WorkflowError;
-  /** Number of the attempt that failed, from 1. */
-  readonly attempt: number;
+  /** Number of the round that the attempt belonged to, from 1: in a round each address is asked once. */
+  readonly round: number;
+  /** Addresses that were not asked in this round. */
+  readonly others: number;
+  /** The longest pause that an address asked for in this round, in milliseconds. */
+  readonly askedMs: number;
   readonly repeatable: Repeatable;
   /** Time left until the deadline of the whole call, in milliseconds. */
   readonly remainingMs: number;
@@ -36,15 +42,37 @@ export interface FailedAttempt {
   readonly chance: number;
 }
 
-/** The pause before the next attempt in milliseconds, or null when there is none. */
-export function retryDelay(policy: RetryPolicy, failed: FailedAttempt): number | null {
-  const { error, attempt } = failed;
-  if (attempt >= policy.maxAttempts) return null;
-  const saidRetry = error.retryDelayMs !== null;
-  if (!saidRetry && error.code !== 'unavailable') return null;
-  if (failed.repeatable === 'once' && !saidRetry && !connectionNeverMade(error)) return null;
-  const delayMs = Math.max(error.retryDelayMs ?? 0, backoff(policy, attempt, failed.chance));
-  return delayMs < failed.remainingMs ? delayMs : null;
+/** What to do about a failed attempt: ask the next address at once, begin a new round after a pause, or nothing. */
+export type NextAttempt = { readonly kind: 'elsewhere' } | { readonly kind: 'again'; readonly delayMs: number } | { readonly kind: 'none' };
+
+/** Decides about the next attempt. */
+export function nextAttempt(policy: RetryPolicy, failed: FailedAttempt): NextAttempt {
+  const { error, repeatable, round, others, remainingMs } = failed;
+  if (remainingMs <= 0) return { kind: 'none' };
+  if (repeatable === 'once' && !hadNoEffect(error)) return { kind: 'none' };
+  if (concernsAddress(error) && others > 0) return { kind: 'elsewhere' };
+  if (error.retryDelayMs === null && error.code !== 'unavailable') return { kind: 'none' };
+  if (round >= policy.maxAttempts) return { kind: 'none' };
+  const delayMs = Math.max(failed.askedMs, backoff(policy, round, failed.chance));
+  return delayMs < remainingMs ? { kind: 'again', delayMs } : { kind: 'none' };
+}
+
+/**
+ * Time for one attempt, of `remainingMs` for the call. A call that may be repeated leaves the addresses that were not asked yet (`others`) their share:
+ * a host that is gone refuses nothing, it is silent.
+ */
+export function attemptMs(remainingMs: number, repeatable: Repeatable, others: number): number {
+  return repeatable === 'repeatable' ? remainingMs / (others + 1) : remainingMs;
+}
+
+/** Whether the attempt certainly changed nothing, so that any call may be sent again. */
+export function hadNoEffect(error: WorkflowError): boolean {
+  return error.retryDelayMs !== null || connectionNeverMade(error);
+}
+
+/** Whether another address may answer where this one did not: it stands by, ends, cannot be reached, or is silent. */
+export function concernsAddress(error: WorkflowError): boolean {
+  return error.code === 'unavailable' || error.code === 'deadline_exceeded';
 }
 
 /** Pause after the `failures`-th failure in a row: doubling, capped, spread over the upper half by `chance` (0 to 1). */

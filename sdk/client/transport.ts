@@ -3,6 +3,7 @@
  */
 import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-web';
+import { addressList } from '@workflow-orchestrator/proto';
 import { WorkflowError } from './error.ts';
 import { networkCode } from './retry.ts';
 
@@ -22,13 +23,27 @@ export function httpAddress(address: string): string {
   return `${url.protocol.replace(/^ws/, 'http')}//${url.host}${path.replace(/\/+$/, '')}`;
 }
 
+/** The addresses of one text or several, each once. Throws `invalid_argument` for one that is none, or for none at all. */
+export function httpAddresses(given: string | readonly string[]): string[] {
+  const addresses = addressList(given);
+  if (addresses.length === 0)
+    throw new WorkflowError('invalid_argument', 'no address of a coordinator is given, for instance http://localhost:8000');
+  return [...new Set(addresses.map(httpAddress))];
+}
+
 /** Calls to the coordinator at `address` (of `httpAddress`), with the token if there is one. */
 export function createTransport(address: string, token: string | null, fetch: typeof globalThis.fetch = globalThis.fetch): Transport {
   return createConnectTransport({
     baseUrl: address,
     useBinaryFormat: true,
     interceptors: token === null ? [] : [bearer(token)],
-    fetch: (input, init) => fetch(input, init).catch((thrown) => Promise.reject(unreachable(address, thrown))),
+    fetch: async (input, init) => {
+      try {
+        return watched(address, await fetch(input, init));
+      } catch (thrown) {
+        throw unavailable(`no coordinator answers at ${address}`, thrown);
+      }
+    },
   });
 }
 
@@ -39,11 +54,35 @@ function bearer(token: string): Interceptor {
   };
 }
 
+/** The same answer; where the connection breaks while its body is read, that is UNAVAILABLE too. */
+function watched(address: string, response: Response): Response {
+  if (response.body === null) return response;
+  const reader = response.body.getReader();
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (thrown) {
+        controller.error(unavailable(`the connection to ${address} broke`, thrown));
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  return new Response(body, response);
+}
+
 /** What `fetch` throws for any network failure is a bare TypeError: it becomes UNAVAILABLE, in words that name the address. */
-function unreachable(address: string, thrown: unknown): unknown {
-  if (!(thrown instanceof TypeError)) return thrown;
+function unavailable(what: string, thrown: unknown): unknown {
+  const why = whyUnreachable(thrown);
+  return why === null ? thrown : new ConnectError(`${what} (${why})`, Code.Unavailable, undefined, undefined, thrown);
+}
+
+/** Why the network failed, in few words; null for what is no failure of the network. */
+export function whyUnreachable(thrown: unknown): string | null {
+  if (!(thrown instanceof TypeError)) return null;
   const code = networkCode(thrown);
-  const inner = thrown.cause instanceof Error && thrown.cause.message !== '' ? thrown.cause.message : thrown.message;
-  const why = code === 'ECONNREFUSED' ? 'connection refused' : (code ?? inner);
-  return new ConnectError(`no coordinator answers at ${address} (${why})`, Code.Unavailable, undefined, undefined, thrown);
+  if (code === 'ECONNREFUSED') return 'connection refused';
+  return code ?? (thrown.cause instanceof Error && thrown.cause.message !== '' ? thrown.cause.message : thrown.message);
 }

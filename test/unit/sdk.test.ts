@@ -30,7 +30,7 @@ import t from 'tap';
 import { parse } from 'yaml';
 import { toYaml } from '../../sdk/builder/yaml.ts';
 import { toWorkflowError } from '../../sdk/client/error.ts';
-import { backoff, defaultRetry, retryDelay } from '../../sdk/client/retry.ts';
+import { attemptMs, backoff, defaultRetry, nextAttempt } from '../../sdk/client/retry.ts';
 import { cutBatches, prepareSubmit } from '../../sdk/client/submit.ts';
 import { httpAddress } from '../../sdk/client/transport.ts';
 
@@ -103,8 +103,13 @@ t.test('errors keep everything the server said', async (t) => {
 });
 
 t.test('when a call is sent again', async (t) => {
-  const failed = (error: WorkflowError, repeatable: 'repeatable' | 'once' = 'repeatable', remainingMs = 10_000, attempt = 1) =>
-    retryDelay(defaultRetry, { error, attempt, repeatable, remainingMs, chance: 1 });
+  const decide = (error: WorkflowError, repeatable: 'repeatable' | 'once', remainingMs: number, round: number, others: number) =>
+    nextAttempt(defaultRetry, { error, round, others, askedMs: error.retryDelayMs ?? 0, repeatable, remainingMs, chance: 1 });
+  /** The pause before the next round, at one address. */
+  const failed = (error: WorkflowError, repeatable: 'repeatable' | 'once' = 'repeatable', remainingMs = 10_000, round = 1) => {
+    const next = decide(error, repeatable, remainingMs, round, 0);
+    return next.kind === 'again' ? next.delayMs : null;
+  };
   const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
   t.equal(failed(new WorkflowError('unavailable', 'x')), 100);
   t.equal(failed(new WorkflowError('unavailable', 'x'), 'once'), null, 'it may have had an effect');
@@ -115,6 +120,27 @@ t.test('when a call is sent again', async (t) => {
   t.equal(failed(new WorkflowError('resource_exhausted', 'x')), null);
   t.equal(failed(new WorkflowError('invalid_argument', 'x')), null);
   t.equal(failed(new WorkflowError('unavailable', 'x'), 'repeatable', 10_000, 5), null, 'attempts are bounded');
+  t.equal(failed(new WorkflowError('deadline_exceeded', 'x')), null);
+
+  /** With an address that was not asked yet. */
+  const elsewhere = (error: WorkflowError, repeatable: 'repeatable' | 'once' = 'repeatable', remainingMs = 10_000) =>
+    decide(error, repeatable, remainingMs, 5, 1).kind;
+  t.equal(elsewhere(new WorkflowError('unavailable', 'x')), 'elsewhere', 'in the last round too');
+  t.equal(elsewhere(new WorkflowError('deadline_exceeded', 'x')), 'elsewhere', 'it is silent');
+  t.equal(
+    elsewhere(new WorkflowError('unavailable', 'x', { retryDelayMs: 60_000 }), 'once'),
+    'elsewhere',
+    'a pause is for the one that asked',
+  );
+  t.equal(elsewhere(new WorkflowError('unavailable', 'x', { cause: refused }), 'once'), 'elsewhere');
+  t.equal(elsewhere(new WorkflowError('unavailable', 'x'), 'once'), 'none', 'it may have had an effect');
+  t.equal(elsewhere(new WorkflowError('deadline_exceeded', 'x'), 'once'), 'none');
+  t.equal(elsewhere(new WorkflowError('unavailable', 'x'), 'repeatable', 0), 'none', 'no time left');
+  const full = new WorkflowError('resource_exhausted', 'x', { retryDelayMs: 700 });
+  t.same(decide(full, 'repeatable', 10_000, 1, 1), { kind: 'again', delayMs: 700 }, 'no room is no reason to go to one that stands by');
+  t.equal(elsewhere(new WorkflowError('not_found', 'x')), 'none');
+  t.equal(attemptMs(9_000, 'repeatable', 2), 3_000, 'a silent host leaves time for the others');
+  t.equal(attemptMs(9_000, 'once', 2), 9_000);
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60 }), fc.double({ min: 0, max: 1, noNaN: true }), (failures, chance) => {
       const delayMs = backoff(defaultRetry, failures, chance);

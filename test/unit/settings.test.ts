@@ -30,9 +30,9 @@ t.test('defaults when nothing is given', async (t) => {
   });
   t.match(resolveSettings(workerSettings, [], {}), {
     kind: 'ok',
-    values: { coordinatorUrl: 'http://localhost:8000', workerId: null, labels: {}, types: [] },
+    values: { coordinatorUrl: ['http://localhost:8000'], workerId: null, labels: {}, types: [] },
   });
-  t.match(resolveSettings(clientSettings, [], {}), { kind: 'ok', values: { coordinatorUrl: 'http://localhost:8000', token: null } });
+  t.match(resolveSettings(clientSettings, [], {}), { kind: 'ok', values: { coordinatorUrl: ['http://localhost:8000'], token: null } });
 });
 
 t.test('a flag wins over the environment, the environment over the default', async (t) => {
@@ -58,13 +58,32 @@ t.test('every form of a value', async (t) => {
       types: ['validation', 'cleanup'],
       slots: 3,
       logLevel: 'warn',
-      coordinatorUrl: 'ws://localhost:8000/workers',
+      coordinatorUrl: ['ws://localhost:8000/workers'],
     },
   });
   const database = resolveSettings(coordinatorSettings, [], { DATABASE_URL: 'postgresql+psycopg://me:pass@localhost:5432/db' });
   t.match(database, { kind: 'ok', values: { databaseUrl: 'postgresql://me:pass@localhost:5432/db' } });
   t.match(resolveSettings(coordinatorSettings, ['--insecure', '--host', '0.0.0.0'], {}), { kind: 'ok', values: { insecure: true } });
   t.match(resolveSettings(coordinatorSettings, ['--insecure=no'], {}), { kind: 'ok', values: { insecure: false } });
+});
+
+t.test('one address of a coordinator or several', async (t) => {
+  const read = (argv: string[], env: Record<string, string> = {}) => {
+    const resolved = resolveSettings(clientSettings, argv, env);
+    return resolved.kind === 'ok' ? resolved.values.coordinatorUrl : resolved.problems;
+  };
+  t.same(read([], { COORDINATOR_URL: 'http://a:1, ws://b/workers,,http://a:1' }), ['http://a:1', 'ws://b/workers']);
+  t.same(read(['--coordinator-url', 'http://a', '--coordinator-url=http://b,http://c']), ['http://a', 'http://b', 'http://c']);
+  t.same(read([], { COORDINATOR_URL: 'a:1' }), [
+    'COORDINATOR_URL: "a:1": must be a URL that starts with http:// or https:// or ws:// or wss://',
+  ]);
+  t.same(read(['--coordinator-url=http://a,ftp://me:pass@b,x']), [
+    '--coordinator-url: "http://a,ftp://me:********@b,x": "ftp://me:********@b" must be a URL that starts with http:// or https:// or ws:// or wss://',
+  ]);
+  t.same(read(['--coordinator-url', ' , ']), ['--coordinator-url: " , ": must name at least one URL']);
+  const { coordinatorUrl } = clientSettings.settings;
+  t.equal(showSetting(coordinatorUrl, ['http://a', 'http://me:pass@b']), 'http://a,http://me:********@b');
+  t.match(settingsHelp(clientSettings), /--coordinator-url <urls> .*\(default http:\/\/localhost:8000\)/);
 });
 
 t.test('every problem at once, in words', async (t) => {

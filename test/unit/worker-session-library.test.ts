@@ -69,6 +69,8 @@ t.test('options: defaults, environment, and what is refused', async (t) => {
   const environment = { COORDINATOR_URL: 'https://a', WORKFLOW_TOKEN: 'secret', WORKER_ID: 'w7' };
   t.match(checkOptions({}, environment), { urls: ['wss://a/workers'], token: 'secret', id: 'w7' });
   t.match(checkOptions({ url: ['http://a', 'http://b'], id: 'x' }, environment), { urls: ['ws://a/workers', 'ws://b/workers'], id: 'x' });
+  t.same(checkOptions({}, { COORDINATOR_URL: 'http://a, ws://b/workers,http://a/' }).urls, ['ws://a/workers', 'ws://b/workers']);
+  t.throws(() => checkOptions({ url: 'http://a,nonsense' }, {}), /the coordinator's address 'nonsense' is no URL/);
   t.throws(() => checkOptions({ url: 'nonsense' }, {}), /the coordinator's address 'nonsense' is no URL/);
   t.throws(() => checkOptions({ url: [] }, {}), /at least one/);
   t.throws(() => checkOptions({ slots: 0 }, {}), /slots must be a whole number from 1 to 10000, not 0/);

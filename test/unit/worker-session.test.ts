@@ -201,19 +201,19 @@ t.test('time in which this process stood still is not the coordinator’s silenc
   t.same(story.advance(1_999), []);
 });
 
-t.test('greeting: no connection, no Welcome, a refusal: the next address, after a pause that grows (R14, R54)', async (t) => {
+t.test('greeting: no connection, no Welcome, a refusal: the next address at once, a pause after each round (R14, R54)', async (t) => {
   const urls = ['ws://one/workers', 'ws://two/workers'];
   const silent = new WorkerStory({}, urls);
   silent.start();
-  t.same(silent.advance(5_050), ['close 1 1001', 'connect 2 ws://two/workers'], 'no connection');
+  t.same(silent.advance(5_000), ['close 1 1001', 'connect 2 ws://two/workers'], 'no connection');
   silent.open();
-  const written = silent.advance(10_000 + 100);
+  const written = silent.advance(10_000 + 50);
   t.same(written, [...Array(4).fill('2 > heartbeat'), 'close 2 4004', 'connect 3 ws://one/workers'], 'no Welcome');
   silent.open();
   const refusal = { code: 'WORKER_ID_TAKEN', message: 'taken', fatal: true };
   t.same(silent.receive({ case: 'error', value: refusal }), ['close 3 1001']);
-  t.match(silent.notes.at(-1), /ws:\/\/one\/workers: refused: WORKER_ID_TAKEN: taken; connecting again in 200 ms/);
-  t.same(silent.advance(200), ['connect 4 ws://two/workers']);
+  t.match(silent.notes.at(-1), /ws:\/\/one\/workers: refused: WORKER_ID_TAKEN: taken; trying ws:\/\/two\/workers/);
+  t.same(silent.advance(0), ['connect 4 ws://two/workers']);
   silent.open();
   t.same(silent.receive(give('a')), ['close 4 1002'], 'the first frame was no Welcome');
 });
@@ -250,6 +250,52 @@ t.test('while leases may hold the pauses stay short; a coordinator that asks to 
   asked.do(() => closed(asked.session, 1, 'refused with HTTP 503', 1_000, asked.now));
   t.same(asked.advance(999), []);
   t.same(asked.advance(1), ['connect 2 ws://one/workers']);
+});
+
+t.test('one active, one standby: rounds over the addresses, a pause between rounds only (R54)', async (t) => {
+  const urls = ['ws://one/workers', 'ws://two/workers', 'ws://three/workers'];
+  const story = new WorkerStory({}, urls);
+  const refuse = (link: number, retryAfterMs = 0) =>
+    story.do(() => closed(story.session, link, 'refused with HTTP 503: it stands by', retryAfterMs, story.now));
+  t.same(story.start(), ['connect 1 ws://one/workers']);
+  refuse(1, 400);
+  t.same(story.advance(0), ['connect 2 ws://two/workers'], 'one stands by: the next at once, whatever pause it asked for');
+  refuse(2, 300);
+  t.same(story.advance(0), ['connect 3 ws://three/workers']);
+  story.close();
+  t.match(story.notes, [/one.* 503: it stands by; trying ws:\/\/two/, /two.*; trying ws:\/\/three/, /three.*; connecting again in 400 ms/]);
+  t.same(story.advance(399), [], 'the longest pause that was asked for');
+  t.same(story.advance(1), ['connect 4 ws://one/workers']);
+  refuse(4);
+  t.same(story.advance(0), ['connect 5 ws://two/workers']);
+  story.open();
+  t.same(story.receive({ case: 'welcome', value: { sessionId: 's1' } }), ['welcomed s1', '5 > credit 4']);
+
+  story.close();
+  t.same(story.advance(50), ['connect 6 ws://two/workers'], 'lost: first the one that was active');
+  story.close();
+  t.same(story.advance(0), ['connect 7 ws://one/workers'], 'then the others in their order');
+  story.open();
+  story.receive({ case: 'welcome', value: { sessionId: 's2', coordinatorUrls: ['ws://four/workers'] } });
+  story.close();
+  t.same(story.advance(50), ['connect 8 ws://four/workers'], 'lost: first what the coordinator named');
+  story.close();
+  t.same(story.advance(0), ['connect 9 ws://one/workers'], 'then the one that was active');
+  story.close();
+  t.same(story.advance(0), ['connect 10 ws://two/workers']);
+});
+
+t.test('addresses that go on failing are told of now and then (R54)', async (t) => {
+  const story = new WorkerStory({}, ['ws://one/workers', 'ws://two/workers']);
+  story.start();
+  for (let round = 0; round < 1_000; round += 1) {
+    story.close();
+    story.advance(0);
+    story.close();
+    story.advance(5_000);
+  }
+  t.ok(story.notes.length <= 22, `${story.notes.length} lines for 2000 failures`);
+  t.match(story.notes.at(-1), /ws:\/\/two\/workers: closed with 1006; connecting again/);
 });
 
 t.test('numbers: doubles, gaps, unreadable frames, unknown bodies (R5, R7, R8)', async (t) => {

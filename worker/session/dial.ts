@@ -3,7 +3,9 @@
  *
  * Invariants
  * 1. At most one connection is being made at a time; after GoAway the old one stays in use beside it.
- * 2. Addresses are tried in turn: those of the program first, then those that a coordinator named.
+ * 2. Addresses are tried in rounds: each once, one straight after the other; there is a pause after a round, not within it.
+ * 3. A round begins with the addresses that a coordinator named in its Welcome, then the one that welcomed last, then those of the program in their
+ *    order. After GoAway the one that goes away comes last.
  */
 import { closeCodes } from '@workflow-orchestrator/proto';
 import { reconnectDelayMs } from './backoff.ts';
@@ -11,39 +13,64 @@ import { newWire, type Ready, type WorkerOutput, type WorkerSession } from './st
 
 /** Starts to connect, now. */
 export function dial(session: WorkerSession, previous: Ready | null, at: number, outputs: WorkerOutput[]): void {
-  const urls = addresses(session);
-  const url = urls[session.urlIndex % urls.length]!;
+  const [url, ...later] = session.round.length > 0 ? session.round : addresses(session);
+  session.round = later;
   session.links += 1;
   const wire = newWire(session.links, url, at);
   session.phase = { kind: 'connecting', wire, until: at + session.limits.connectTimeoutMs, previous };
   outputs.push({ kind: 'connect', link: wire.link, url });
 }
 
-/** A try failed, or a connection broke: the next one comes after a pause, at the next address. `retryAfterMs`: the coordinator asks for at least this pause. */
-export function dialLater(
+/** A try failed: the next address of the round comes at once, the next round after a pause. `retryAfterMs`: the coordinator asks for at least this pause. */
+export function dialFailed(
   session: WorkerSession,
   previous: Ready | null,
-  what: string,
+  url: string,
+  why: string,
   retryAfterMs: number,
   at: number,
   outputs: WorkerOutput[],
 ): void {
-  const { running, ended, brokenAt, limits } = session;
+  session.roundRetryAfterMs = Math.max(session.roundRetryAfterMs, retryAfterMs);
+  if (session.round.length === 0) {
+    pauseAfterRound(session, previous, url, why, at, outputs);
+    return;
+  }
+  session.phase = { kind: 'waiting', until: at, previous };
+  note(session, url, why, `trying ${session.round[0]}`, outputs);
+}
+
+/** A round is over, or a connection broke: the next round comes after a pause. */
+function pauseAfterRound(
+  session: WorkerSession,
+  previous: Ready | null,
+  url: string,
+  why: string,
+  at: number,
+  outputs: WorkerOutput[],
+): void {
+  const { running, ended, brokenAt, limits, roundRetryAfterMs } = session;
   const isUrgent = running.size + ended.size > 0 && at - brokenAt < limits.reconnectGraceMs;
   const random = session.random();
-  const delayMs = Math.max(reconnectDelayMs(session.failures, random, isUrgent, limits), Math.round(retryAfterMs * (1 + random)));
-  session.urlIndex += 1;
+  const delayMs = Math.max(reconnectDelayMs(session.failures, random, isUrgent, limits), Math.round(roundRetryAfterMs * (1 + random)));
+  session.round = [];
+  session.roundRetryAfterMs = 0;
   session.phase = { kind: 'waiting', until: at + delayMs, previous };
-  // What is new, and of the same again the first, second, fourth, eighth ...: enough to see, not enough to fill a disk.
-  const worthSaying = what !== session.lastFailure || Math.log2(session.failures + 1) % 1 === 0;
-  session.lastFailure = what;
-  if (worthSaying) outputs.push({ kind: 'note', level: 'warn', message: `${what}; connecting again in ${delayMs} ms` });
+  note(session, url, why, `connecting again in ${delayMs} ms`, outputs);
   session.failures += 1;
+}
+
+/** What is new, and of the same again the first, second, fourth, eighth ...: enough to see, not enough to fill a disk. */
+function note(session: WorkerSession, url: string, why: string, next: string, outputs: WorkerOutput[]): void {
+  const worthSaying = why !== session.lastFailures.get(url) || Math.log2(session.failures + 1) % 1 === 0;
+  session.lastFailures.set(url, why);
+  if (worthSaying) outputs.push({ kind: 'note', level: 'warn', message: `${url}: ${why}; ${next}` });
 }
 
 /** GoAway came: connects anew, elsewhere if there is an elsewhere (R53). */
 export function dialElsewhere(session: WorkerSession, previous: Ready, delayMs: number, at: number): void {
-  session.urlIndex += 1;
+  const here = previous.wire.url;
+  session.round = [...addresses(session).filter((url) => url !== here), here];
   session.phase = { kind: 'waiting', until: at + delayMs, previous };
 }
 
@@ -52,7 +79,7 @@ export function giveUpDial(session: WorkerSession, code: number, what: string, a
   const { phase } = session;
   if (phase.kind !== 'connecting' && phase.kind !== 'greeting') return;
   outputs.push({ kind: 'close', link: phase.wire.link, code, reason: what });
-  dialLater(session, phase.previous, `${phase.wire.url}: ${what}`, 0, at, outputs);
+  dialFailed(session, phase.previous, phase.wire.url, what, 0, at, outputs);
 }
 
 /** The connection in use is given up. */
@@ -67,7 +94,7 @@ export function readyGone(session: WorkerSession, ready: Ready, what: string, at
   const { phase } = session;
   if (phase.kind === 'ready') {
     session.brokenAt = at;
-    dialLater(session, null, `${ready.wire.url}: ${what}`, 0, at, outputs);
+    pauseAfterRound(session, null, ready.wire.url, what, at, outputs);
   } else if ('previous' in phase) {
     session.phase = { ...phase, previous: null };
   }
@@ -85,7 +112,8 @@ export function closeAll(session: WorkerSession, reason: string, outputs: Worker
   outputs.push({ kind: 'ended', reason });
 }
 
+/** All addresses in the order of a round, each once. */
 function addresses(session: WorkerSession): readonly string[] {
-  const learned = session.learnedUrls.filter((url) => !session.configuredUrls.includes(url));
-  return [...session.configuredUrls, ...learned];
+  const { learnedUrls, welcomedUrl, configuredUrls } = session;
+  return [...new Set([...learnedUrls, ...(welcomedUrl === null ? [] : [welcomedUrl]), ...configuredUrls])];
 }

@@ -43,6 +43,10 @@ export function handleWelcome(
   session.replies = [];
   session.errors = [];
   session.failures = 0;
+  session.lastFailures.clear();
+  session.welcomedUrl = wire.url;
+  session.round = [];
+  session.roundRetryAfterMs = 0;
   session.lastSessionId = welcome.sessionId;
   session.learnedUrls = welcome.coordinatorUrls.map(streamUrl).flatMap((read) => (read.kind === 'url' ? [read.url] : []));
   const heartbeatMs = welcome.heartbeatIntervalMs || limits.heartbeatIntervalMs;

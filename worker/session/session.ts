@@ -10,7 +10,7 @@
  */
 import { type CoordinatorFrame, closeCodes, type NumberVerdict, takeNumbers, takeUnread } from '@workflow-orchestrator/proto';
 import { abandonAll, endOverdue, finishAttempt } from './attempts.ts';
-import { closeAll, dial, dialLater, giveUpDial, giveUpReady, readyGone } from './dial.ts';
+import { closeAll, dial, dialFailed, giveUpDial, giveUpReady, readyGone } from './dial.ts';
 import { complain, handleBody, handleWelcome } from './from-coordinator.ts';
 import type { Outcome } from './outcome.ts';
 import { flushInto, sendEmptyHeartbeat, sendHello } from './outgoing.ts';
@@ -45,7 +45,7 @@ export function closed(session: WorkerSession, link: number, reason: string, ret
   const ready = live(session);
   if (ready !== null && ready.wire.link === link) readyGone(session, ready, reason, at, outputs);
   else if ((phase.kind === 'connecting' || phase.kind === 'greeting') && phase.wire.link === link) {
-    dialLater(session, phase.previous, `${phase.wire.url}: ${reason}`, retryAfterMs, at, outputs);
+    dialFailed(session, phase.previous, phase.wire.url, reason, retryAfterMs, at, outputs);
   }
   endIfDone(session, at, outputs);
   arm(session, outputs);

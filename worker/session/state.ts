@@ -158,13 +158,18 @@ export interface WorkerSession {
   stopAt: number;
   readonly configuredUrls: readonly string[];
   learnedUrls: readonly string[];
-  urlIndex: number;
+  /** The address that welcomed this worker last, or null. */
+  welcomedUrl: string | null;
+  /** Addresses that are still to be tried before the next pause; empty between rounds. */
+  round: readonly string[];
+  /** The longest pause that a coordinator asked for in this round, in milliseconds. */
+  roundRetryAfterMs: number;
   /** When the last connection that worked broke. */
   brokenAt: number;
-  /** Tries in a row that failed. */
+  /** Rounds in a row that failed. */
   failures: number;
-  /** Why the last one failed. */
-  lastFailure: string;
+  /** Why the last try failed, by address. */
+  readonly lastFailures: Map<string, string>;
   /** Links so far; the number of the newest. */
   links: number;
   lastSessionId: string;
@@ -195,10 +200,12 @@ export function newWorkerSession(profile: Profile, urls: readonly string[], limi
     stopAt: Number.POSITIVE_INFINITY,
     configuredUrls: urls,
     learnedUrls: [],
-    urlIndex: 0,
+    welcomedUrl: null,
+    round: [],
+    roundRetryAfterMs: 0,
     brokenAt: Number.NEGATIVE_INFINITY,
     failures: 0,
-    lastFailure: '',
+    lastFailures: new Map(),
     links: 0,
     lastSessionId: '',
     lagMs: 0,
