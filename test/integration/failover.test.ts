@@ -18,6 +18,7 @@ const running = await startCoordinator({
   host: '127.0.0.1',
   port: 0,
   grpcPort: null,
+  advertiseUrl: null,
   token: null,
   version: '0.0.0',
   log: pino({ level: 'silent' }),

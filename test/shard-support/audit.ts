@@ -61,7 +61,7 @@ function checkWaiting(world: ShardWorld, graphJob: GraphJob, job: JobState): 're
     return 'maybe';
   }
   // While a commit is under way room may be taken by assignments that nobody has seen.
-  const taker = world.store.inFlight > 0 ? undefined : world.workers.find((worker) => couldTake(worker, graphJob, now));
+  const taker = world.shard.stats().uncommittedEvents > 0 ? undefined : world.workers.find((worker) => couldTake(worker, graphJob, now));
   if (taker !== undefined) throw new Error(`${graphJob.id} waits although ${taker.id} has room`);
   return 'ready';
 }

@@ -4,6 +4,7 @@
  */
 import type { Graph, GraphJob } from '@workflow-orchestrator/engine/definition';
 import fc from 'fast-check';
+import { StoreUnavailable } from '../../coordinator/store/store.ts';
 import { anyGraph, anyOptions } from '../engine-support/arbitraries.ts';
 import { buildGraph } from '../engine-support/graphs.ts';
 import type { WorkerDouble } from './worker-double.ts';
@@ -41,6 +42,11 @@ const deedWeights = {
   hold: 3,
   commit: 12,
   letGo: 3,
+  loseReply: 3,
+  loseCommit: 3,
+  abort: 3,
+  archiveAway: 1,
+  archiveBack: 2,
   read: 3,
   recover: 1,
 } as const;
@@ -88,6 +94,13 @@ export function hire(world: ShardWorld): void {
   world.worker('w3', { slots: 3, capabilities: { work: 0, other: 2 }, labels: { region: 'us' } });
 }
 
+/** A key that memory does not know cannot be looked up while the archive is away: such a submit is refused. */
+function refusedIfAway(call: Promise<unknown>): void {
+  call.catch((error: unknown) => {
+    if (!(error instanceof StoreUnavailable)) throw error;
+  });
+}
+
 function choose<T>(items: readonly T[], pick: number): T | undefined {
   return items[pick % Math.max(1, items.length)];
 }
@@ -121,7 +134,7 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
       const graph = choose(graphs, pick);
       // A key now and then: some of these are the same again.
       const key = pick % 5 === 0 ? { idempotencyKey: `k${pick % 3}`, requestHash: `h${pick % 2}` } : {};
-      if (graph !== undefined && world.openStates().length < 6) void world.submit(graph, { start: kind === 'submit', ...key });
+      if (graph !== undefined && world.openStates().length < 6) refusedIfAway(world.submit(graph, { start: kind === 'submit', ...key }));
       break;
     }
     case 'start':
@@ -212,6 +225,19 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
     case 'letGo':
       await world.store.open();
       break;
+    case 'loseReply':
+      await world.store.loseReply();
+      break;
+    case 'loseCommit':
+      world.store.refuse({ kind: 'unknown', message: 'the connection is gone' });
+      break;
+    case 'abort':
+      world.store.refuse({ kind: 'aborted', isTransient: true, message: 'the disk is full' });
+      break;
+    case 'archiveAway':
+    case 'archiveBack':
+      world.archive.isAway = kind === 'archiveAway';
+      break;
     case 'read': {
       const id = choose(world.ids, pick);
       if (id === undefined) break;
@@ -220,6 +246,7 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
       break;
     }
     case 'recover':
+      world.archive.isAway = false;
       await world.recover(ms);
       // So that what was READY at the recovery can be told from what is after it.
       world.ports.advance(1);
@@ -232,6 +259,8 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
 
 /** The faults stop and everybody does their part: everything must end. Throws when it does not. */
 export async function heal(world: ShardWorld, after: () => void): Promise<void> {
+  world.archive.isAway = false;
+  await world.advance(1_000);
   await world.store.open();
   await world.settle();
   for (const id of world.ids) {

@@ -92,7 +92,7 @@ export class HeldStore implements Store {
     return this.#store.acquire();
   }
 
-  renew(ownership: Ownership): Promise<Renewal> {
+  renew(ownership: Ownership, _lastSeq: number): Promise<Renewal> {
     return this.#store.renew(ownership);
   }
 

@@ -15,6 +15,7 @@ import { Shard, type ShardBounds } from '../../coordinator/shard/shard.ts';
 import type { Watcher } from '../../coordinator/shard/workflow-table.ts';
 import { json } from '../engine-support/graphs.ts';
 import { HeldStore } from './held-store.ts';
+import { MemoryArchive } from './memory-archive.ts';
 import { Counts, VirtualPorts } from './ports.ts';
 import { nameOf, WorkerDouble, type WorkerSkills } from './worker-double.ts';
 
@@ -22,11 +23,13 @@ import { nameOf, WorkerDouble, type WorkerSkills } from './worker-double.ts';
 export interface WorldOptions {
   readonly store?: HeldStore;
   readonly bounds?: Partial<ShardBounds>;
+  readonly hasArchive?: boolean;
   readonly time?: number;
 }
 
 export class ShardWorld {
   readonly store: HeldStore;
+  readonly archive = new MemoryArchive();
   ports: VirtualPorts;
   counts = new Counts();
   readonly workers: WorkerDouble[] = [];
@@ -40,8 +43,9 @@ export class ShardWorld {
   readonly #bounds: Partial<ShardBounds>;
   #shard: Shard | null = null;
 
-  private constructor({ store = new HeldStore(), bounds = {}, time }: WorldOptions) {
+  private constructor({ store = new HeldStore(), bounds = {}, hasArchive = false, time }: WorldOptions) {
     this.store = store;
+    if (hasArchive) store.archive = this.archive;
     this.#bounds = bounds;
     this.ports = new VirtualPorts(time);
   }

@@ -17,6 +17,7 @@ import t from 'tap';
 import { fromMessage, payloadFrom, payloadMessage, toMessage } from '../../coordinator/store/codec.ts';
 import { chainAfter, EntryReader, encodeEntries } from '../../coordinator/store/journal.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
+import { MemoryArchive } from '../shard-support/memory-archive.ts';
 import { storeContract } from '../store-contract/contract.ts';
 import { anyEvent, definitionOf, eventsOfEachKind, plain, plainEvent } from '../store-contract/events.ts';
 
@@ -32,6 +33,13 @@ const graphOf = (hash: string) => {
 storeContract(t, 'memory', async () => {
   const journal = new MemoryJournal();
   return { open: async () => new MemoryStore(journal), isShared: true, dispose: async () => {} };
+});
+
+storeContract(t, 'memory with an archive', async () => {
+  const journal = new MemoryJournal();
+  const archive = new MemoryArchive();
+  const open = async () => Object.assign(new MemoryStore(journal), { archive });
+  return { open, isShared: true, dispose: async () => {} };
 });
 
 t.test('memory: without a journal of its own nothing is kept but the numbers', async (t) => {

@@ -7,6 +7,7 @@
 import { randomUUID } from 'node:crypto';
 import type {
   Acquisition,
+  Archive,
   CheckpointSlice,
   CommitOutcome,
   JournalBatch,
@@ -35,7 +36,7 @@ export class MemoryJournal {
 export class MemoryStore implements Store {
   readonly durability = 'VOLATILE';
   readonly leaseMs = null;
-  readonly archive = null;
+  readonly archive: Archive | null = null;
   readonly liveView = null;
   readonly #journal: MemoryJournal;
   readonly #keepBatches: boolean;
