@@ -201,6 +201,10 @@ export const limits = {
   projectionBytes: 1024 * 1024,
   /** Ended workflows that the archive has yet to take, from which on submits are refused. */
   unarchivedWorkflows: 100_000,
+  /** How long the archive keeps a workflow that has ended, how many of them, and how often it looks. The oldest go first. */
+  archivedMs: 30 * 86_400_000,
+  archivedWorkflows: 1_000_000,
+  archiveSweepMs: 60_000,
   /** Commands waiting for the shard, from which on submits are refused. */
   inboxCommands: 50_000,
   /** Bytes waiting for the shard, likewise. */

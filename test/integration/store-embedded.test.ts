@@ -1,0 +1,30 @@
+/**
+ * The embedded store: the contract of stores, and what becomes of it when its process, its thread, its file or its disk fails.
+ */
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
+import type { Store } from '../../coordinator/store/store.ts';
+import { storeContract } from '../store-contract/contract.ts';
+
+const quiet = { info: () => {}, warn: () => {} };
+
+storeContract(t, 'embedded', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'wf-embedded-'));
+  const opened: Store[] = [];
+  return {
+    isShared: false,
+    open: async () => {
+      const store = await openEmbeddedStore({ dataDir, log: quiet });
+      opened.push(store);
+      return store;
+    },
+    dispose: async () => {
+      for (const store of opened) await store.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+});
