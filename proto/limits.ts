@@ -196,6 +196,22 @@ export const limits = {
   /** How long the live view shows a workflow after its last change, while it is open and after its end. */
   liveViewOpenTtlMs: 86_400_000,
   liveViewEndedTtlMs: 600_000,
+  /** Time for Redis to answer a call of the live view, and a read that could be answered elsewhere. */
+  liveViewCallMs: 1_000,
+  liveViewReadMs: 250,
+  /** Bytes of histories that the live view is given: of one workflow, of one open workflow a second, and of all a second. Beyond it a summary is shown. */
+  liveViewWorkflowBytes: 256 * 1024,
+  liveViewOpenBytesPerSecond: 64 * 1024,
+  liveViewBytesPerSecond: 8 * 1024 * 1024,
+  /** Failures in a row, from which on the live view is not asked for a while; the first such pause, and the longest. */
+  liveViewFailures: 3,
+  liveViewPauseMinMs: 500,
+  liveViewPauseMaxMs: 15_000,
+  /** Time for Redis to take a connection, and to answer a commit or a question of ownership. */
+  redisConnectMs: 2_000,
+  redisCommandMs: 1_500,
+  /** How long Redis without PostgreSQL keeps what has ended: 7 days. */
+  redisRetentionMs: 7 * 24 * 3_600_000,
   /** Workflows, and bytes of their events, that are archived in one call. */
   projectionWorkflows: 500,
   projectionBytes: 1024 * 1024,

@@ -1,0 +1,106 @@
+/**
+ * Reading a shard for its recovery, in steps of a few megabytes.
+ *
+ * Invariant: a journal with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
+ */
+import { chainAfter, type EntryReader } from '../journal.ts';
+import type { LoadedPart } from '../store.ts';
+import { type RedisConnection, readError } from './connection.ts';
+import type { Keys } from './keys.ts';
+import { copyOf, unpack } from './record.ts';
+
+/** Bytes that one read should bring. */
+const STEP_BYTES = 4 * 1024 * 1024;
+const STEP_ENTRIES = 1_000;
+/** Workflows of a checkpoint that one read should bring. */
+const STEP_WORKFLOWS = 100;
+
+interface Row {
+  readonly epoch: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly codec: number;
+  readonly crc: number;
+  readonly chain: number;
+  readonly body: Uint8Array;
+}
+
+/** The workflows of the checkpoint, then the batches after it, up to the last event there is now. */
+export async function* loadParts(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
+  const header = await read(redis.call('HMGET', keys.shard, 'last_seq', 'checkpoint_seq'));
+  const [lastSeq, checkpointSeq] = (header as (string | null)[]).map((text) => Number(text ?? 0));
+  yield* checkpointed(redis, keys, reader);
+  let at = checkpointSeq;
+  let before: Row | null = null;
+  for await (const row of rows(redis, keys, checkpointSeq, lastSeq)) {
+    const follows = before === null ? row.firstSeq <= at + 1 : row.firstSeq === at + 1;
+    if (!follows) throw new Error(`the journal has a gap: after event ${at} comes ${row.firstSeq}`);
+    const from = before?.chain ?? (row.firstSeq === 1 ? 0 : null);
+    if (from !== null && chainAfter(from, row.body) !== row.chain)
+      throw new Error(`journal ${row.firstSeq}-${row.lastSeq}: the chain is broken`);
+    if (before !== null && row.epoch < before.epoch) throw new Error(`journal ${row.firstSeq}-${row.lastSeq}: its epoch is an earlier one`);
+    yield { kind: 'batch', batch: await reader.readBatch(row, row.firstSeq, row.lastSeq) };
+    at = row.lastSeq;
+    before = row;
+  }
+  if (at !== lastSeq) throw new Error(`the journal ends at ${at}, and should at ${lastSeq}: a part of it is gone`);
+}
+
+async function* checkpointed(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
+  // A scan may bring the same workflow twice.
+  const seen = new Set<string>();
+  let cursor = '0';
+  do {
+    const [next, flat] = (await read(redis.callBuffer('HSCAN', keys.checkpoint, cursor, 'COUNT', STEP_WORKFLOWS))) as [Buffer, Buffer[]];
+    cursor = next.toString();
+    const entries = [];
+    for (let at = 0; at < flat.length; at += 2) {
+      const id = flat[at].toString();
+      if (seen.has(id)) continue;
+      seen.add(id);
+      const what = `checkpoint of ${id}`;
+      entries.push(...(await reader.read(unpack(flat[at + 1], what), what)));
+    }
+    if (entries.length > 0) yield { kind: 'checkpoint', entries };
+  } while (cursor !== '0');
+}
+
+async function* rows(redis: RedisConnection, keys: Keys, after: number, until: number): AsyncIterable<Row> {
+  let from = after;
+  let count = 16;
+  while (from < until) {
+    const found = (await read(redis.callBuffer('XRANGE', keys.journal, `(${from}`, until, 'COUNT', count))) as [Buffer, Buffer[]][];
+    let bytes = 0;
+    for (const [id, fields] of found) {
+      const row = rowOf(id.toString(), fields);
+      bytes += row.body.length;
+      from = row.lastSeq;
+      yield row;
+    }
+    if (found.length < count) return;
+    count = Math.max(1, Math.min(STEP_ENTRIES, Math.floor(STEP_BYTES / Math.max(1, bytes / found.length))));
+  }
+}
+
+function rowOf(id: string, fields: readonly Buffer[]): Row {
+  const values = new Map<string, Buffer>();
+  for (let at = 0; at < fields.length; at += 2) values.set(fields[at].toString(), fields[at + 1]);
+  const number = (name: string): number => Number(values.get(name)?.toString() ?? Number.NaN);
+  const body = values.get('b');
+  if (body === undefined) throw new Error(`journal ${id}: no record is in it`);
+  return {
+    lastSeq: Number(id.split('-')[0]),
+    epoch: number('e'),
+    firstSeq: number('f'),
+    codec: number('c'),
+    crc: number('r'),
+    chain: number('h'),
+    body: copyOf(body),
+  };
+}
+
+function read<T>(answer: Promise<T>): Promise<T> {
+  return answer.catch((error: unknown) => {
+    throw readError(error);
+  });
+}
