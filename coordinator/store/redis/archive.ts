@@ -13,7 +13,7 @@ import type { Archive, ArchivedWorkflow, JournalEntry, Kept, KeyOwner, ListFilte
 import { StoreUnavailable } from '../store.ts';
 import { type Argument, messageOf, type RedisConnection, readError, script } from './connection.ts';
 import type { Keys } from './keys.ts';
-import { ReaderPool } from './reader-pool.ts';
+import { ReaderPool } from '../reader-pool.ts';
 import { pack, unpack } from './record.ts';
 
 /**

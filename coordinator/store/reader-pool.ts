@@ -1,7 +1,7 @@
 /**
  * A reader of entries for many reads. A reader remembers each definition that it met, compiled, for ever; so one serves only so many reads.
  */
-import { EntryReader, type EntrySources } from '../journal.ts';
+import { EntryReader, type EntrySources } from './journal.ts';
 
 const READS = 1_000;
 
