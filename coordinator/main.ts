@@ -1,13 +1,13 @@
 /**
  * The coordinator program: settings, store, log, signals.
  *
- * Exit codes: 0 after a signal, 1 when it could not go on, 2 for bad settings. SIGTERM and SIGINT end it gracefully; a second one at once.
+ * Exit codes: 0 after a signal, 1 when it could not start or go on, 2 for bad settings. SIGTERM and SIGINT end it gracefully; a second one at once.
  */
 import { readFileSync } from 'node:fs';
 import { coordinatorSettings, resolveSettings } from '@workflow-orchestrator/proto/settings';
 import pino from 'pino';
 import { startCoordinator } from './coordinator.ts';
-import { MemoryStore } from './store/memory/memory.ts';
+import { openStore } from './stores.ts';
 
 /** Time for calls and workers to end when the program is told to. */
 const SHUTDOWN_GRACE_MS = 3_000;
@@ -21,30 +21,20 @@ function fail(exitCode: number, lines: readonly string[]): never {
 
 const settings = resolveSettings(coordinatorSettings, process.argv.slice(2), process.env);
 if (settings.kind === 'bad') fail(2, settings.problems);
-const { host, port, grpcPort, token, logLevel, insecure } = settings.values;
-const later = (['databaseUrl', 'redisUrl', 'dataDir'] as const).filter((name) => settings.values[name] !== null);
-if (later.length > 0) {
-  fail(
-    2,
-    later.map(
-      (name) =>
-        `${coordinatorSettings.settings[name].env} is set, but this version keeps state in memory only; unset it to go on without durability`,
-    ),
-  );
-}
+const { host, port, grpcPort, advertiseUrl, token, logLevel, insecure } = settings.values;
 
 // Written through the process's own stream: pino's flushes at the exit for ever when nobody reads any more, and such a process never ends.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 const log = pino({ level: logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, process.stdout);
-const store = new MemoryStore();
 try {
+  const store = await openStore(settings.values, log);
   const running = await startCoordinator({
     store,
     host,
     port,
     grpcPort,
-    advertiseUrl: null,
+    advertiseUrl,
     token,
     version,
     log,
@@ -52,11 +42,20 @@ try {
   });
   const access = token === null ? (insecure ? 'anybody (--insecure)' : 'anybody on this machine') : 'whoever shows the token';
   log.info(
-    { id: running.id, host, port: running.port, grpcPort: running.grpcPort, durability: store.durability, access, version },
-    'coordinator serves',
+    {
+      id: running.id,
+      host,
+      port: running.port,
+      grpcPort: running.grpcPort,
+      role: running.role(),
+      durability: store.durability,
+      access,
+      version,
+    },
+    'coordinator listens',
   );
   if (store.durability === 'VOLATILE') log.warn('state is kept in memory only: workflows are gone when this process ends');
-  process.send?.({ kind: 'listening', port: running.port, grpcPort: running.grpcPort });
+  process.send?.({ kind: 'listening', port: running.port, grpcPort: running.grpcPort, durability: store.durability });
 
   let ending = false;
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {

@@ -3,6 +3,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { registerCompletion } from './commands/completion.ts';
+import { registerDb } from './commands/db.ts';
 import { registerDefinitions } from './commands/definitions.ts';
 import { registerDev } from './commands/dev.ts';
 import { registerFollow } from './commands/follow.ts';
@@ -57,6 +58,7 @@ Examples:
   registerSteer(program, shell);
   registerWorkers(program, shell);
   registerDefinitions(program, shell);
+  registerDb(program, shell);
   registerGraph(program, shell);
   registerConfig(program, shell);
   registerCompletion(program, shell);

@@ -12,6 +12,14 @@ import { failureOf } from './failure.ts';
 
 const BUSY = 5;
 
+/** Another process has the folder, perhaps one that is just ending. */
+export class FolderInUse extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'FolderInUse';
+  }
+}
+
 /** A folder that is this process's own. */
 export interface Folder {
   /** Where the journal is. */
@@ -31,7 +39,7 @@ export function takeFolder(dataDir: string): Folder {
   } catch (error) {
     lock?.close();
     const { errcode = 0 } = error as { errcode?: number };
-    if ((errcode & 0xff) === BUSY) throw new Error(`the data folder ${dataDir} is in use by another process${pidIn(pidFile)}`);
+    if ((errcode & 0xff) === BUSY) throw new FolderInUse(`the data folder ${dataDir} is in use by another process${pidIn(pidFile)}`);
     throw new Error(`the data folder ${dataDir} cannot be used: ${failureOf(error).message}`, { cause: error });
   }
   return { path: join(dataDir, 'journal.db'), release: () => lock.close() };

@@ -9,11 +9,11 @@
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { encodeEntries } from '../journal.ts';
+import { ReaderPool } from '../reader-pool.ts';
 import type { Archive, ArchivedWorkflow, JournalEntry, Kept, KeyOwner, ListFilter } from '../store.ts';
 import { StoreUnavailable } from '../store.ts';
 import { type Argument, messageOf, type RedisConnection, readError, script } from './connection.ts';
 import type { Keys } from './keys.ts';
-import { ReaderPool } from '../reader-pool.ts';
 import { pack, unpack } from './record.ts';
 
 /**

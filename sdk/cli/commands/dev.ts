@@ -20,6 +20,7 @@ interface DevOptions {
   readonly host?: string;
   readonly workers: string;
   readonly connections?: string;
+  readonly memory?: boolean;
 }
 
 interface QuickStartOptions extends DevOptions {
@@ -31,9 +32,9 @@ interface QuickStartOptions extends DevOptions {
 export function registerDev(program: Command, shell: Shell): void {
   const dev = program
     .command('dev')
-    .description('run a coordinator and workers on this machine until Ctrl-C; state is in memory')
+    .description('run a coordinator and workers on this machine until Ctrl-C; a new start goes on where they were')
     .action(action<[], DevOptions>(shell, (options) => runDev(shell, options)));
-  withExamples(withStack(dev), 'wf dev', 'wf dev --port 0 --workers 4', 'wf dev --connections connections.yaml');
+  withExamples(withStack(dev), 'wf dev', 'wf dev --port 0 --workers 4', 'wf dev --connections connections.yaml', 'wf dev --memory');
 
   const quickStart = program
     .command('quick-start')
@@ -50,6 +51,10 @@ function withStack(command: Command): Command {
     .option('-p, --port <port>', 'port of the coordinator; 0 finds a free one (PORT; default 8000)')
     .option('--host <address>', 'address to listen on (HOST; default 127.0.0.1)')
     .option('-n, --workers <n>', 'how many workers', '2')
+    .option(
+      '--memory',
+      'keep state in memory: it is gone when this ends. Otherwise it is kept in .data (DATA_DIR), or where DATABASE_URL and REDIS_URL say',
+    )
     .option('-c, --connections <file>', 'named endpoints, schemas, channels and stores of the workers (CONNECTIONS_FILE)');
 }
 
@@ -88,7 +93,7 @@ async function startStack(shell: Shell, options: DevOptions, output: Output): Pr
     host,
     port,
     workers,
-    env: output.quiet ? { LOG_LEVEL: 'warn', ...terminal.env } : terminal.env,
+    env: { ...(output.quiet ? { LOG_LEVEL: 'warn' } : {}), ...terminal.env, ...storeEnv(options.memory === true, settings.values) },
     workerEnv: connections === null ? {} : { CONNECTIONS_FILE: connections },
     onLine: (source, line) =>
       output.write(
@@ -101,6 +106,15 @@ async function startStack(shell: Shell, options: DevOptions, output: Output): Pr
     interrupted: terminal.interrupted,
     forced: terminal.forced,
   });
+}
+
+/** Where the coordinator keeps state: in memory if that is wanted, else where the settings say, else in a folder here. */
+function storeEnv(
+  inMemory: boolean,
+  { databaseUrl, redisUrl, dataDir }: { databaseUrl: string | null; redisUrl: string | null; dataDir: string | null },
+): Record<string, string> {
+  if (inMemory) return { DATABASE_URL: '', REDIS_URL: '', DATA_DIR: '' };
+  return databaseUrl === null && redisUrl === null && dataDir === null ? { DATA_DIR: '.data' } : {};
 }
 
 function sayAddresses(shell: Shell, port: number, options: DevOptions): void {

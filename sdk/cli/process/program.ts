@@ -6,7 +6,14 @@ import { fileURLToPath } from 'node:url';
 import { CommandError } from '../exit.ts';
 
 /** The programs of the project. */
-export type ProgramName = 'coordinator' | 'worker';
+export type ProgramName = 'coordinator' | 'worker' | 'database';
+
+/** The file of a program, as its package exports it. */
+const FILES: Readonly<Record<ProgramName, { readonly package: string; readonly file: string }>> = {
+  coordinator: { package: 'coordinator', file: 'main' },
+  worker: { package: 'worker', file: 'main' },
+  database: { package: 'coordinator', file: 'database' },
+};
 
 /** What to run: arguments for Node, up to and with the program's file. */
 export function programArguments(name: ProgramName): string[] {
@@ -18,12 +25,13 @@ export function programArguments(name: ProgramName): string[] {
 
 /** The program's file: next to this package in the project's tree, else the installed package. */
 function locate(name: ProgramName): string {
-  const sibling = fileURLToPath(new URL(`../../../${name}/main.ts`, import.meta.url));
+  const program = FILES[name];
+  const sibling = fileURLToPath(new URL(`../../../${program.package}/${program.file}.ts`, import.meta.url));
   if (import.meta.url.endsWith('.ts') && existsSync(sibling)) return sibling;
   try {
-    return fileURLToPath(import.meta.resolve(`@workflow-orchestrator/${name}/main`));
+    return fileURLToPath(import.meta.resolve(`@workflow-orchestrator/${program.package}/${program.file}`));
   } catch {
-    throw new CommandError(`the ${name} is not installed here: npm install @workflow-orchestrator/${name}`);
+    throw new CommandError(`the ${program.package} is not installed here: npm install @workflow-orchestrator/${program.package}`);
   }
 }
 

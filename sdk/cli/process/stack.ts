@@ -5,7 +5,7 @@
  * 1. Workers start when the coordinator serves, and end before it does.
  * 2. A worker that crashes is started again, after a pause that doubles while it goes on crashing. One that ended by itself is not:
  *    exit code 0 means that it was drained, 2 that its settings are bad.
- * 3. Without its coordinator the stack ends: what was in its memory is gone, and a new one would hide that.
+ * 3. A coordinator that crashes is started again on its port where its state survives it. Where state is in memory the stack ends: it is gone, and a new one would hide that.
  */
 import { CommandError, exit } from '../exit.ts';
 import { Child, type ChildExit, exitText } from './child.ts';
@@ -45,22 +45,25 @@ export class Stack {
   readonly port: number;
   /** Resolves with the reason when the stack ended; null when it was told to. */
   readonly ended: Promise<string | null>;
+  /** Whether state survives the coordinator. */
+  readonly isDurable: boolean;
   readonly #options: StackOptions;
-  readonly #coordinator: Child;
+  #coordinator: Child;
   readonly #workers = new Map<string, Child>();
   readonly #end: (reason: string | null) => void;
   #stopping: Promise<void> | null = null;
 
-  private constructor(options: StackOptions, coordinator: Child, port: number) {
+  private constructor(options: StackOptions, coordinator: Child, { port, isDurable }: Serving) {
     this.#options = options;
     this.#coordinator = coordinator;
     this.port = port;
+    this.isDurable = isDurable;
     let end: (reason: string | null) => void = () => {};
     this.ended = new Promise((resolve) => {
       end = resolve;
     });
     this.#end = end;
-    void coordinator.exited.then((end) => this.#stop(`the coordinator ended with ${exitText(end)}`));
+    void this.#keepCoordinator();
     options.interrupted.addEventListener('abort', () => void this.stop());
   }
 
@@ -69,22 +72,15 @@ export class Stack {
     // A program that is not there is told before anything runs.
     for (const program of ['coordinator', 'worker'] as const) programArguments(program);
     await expectFree(options.host, options.port);
-    const last: string[] = [];
-    const coordinator = new Child({
-      program: 'coordinator',
-      args: [],
-      env: { ...options.env, HOST: options.host, PORT: String(options.port) },
-      onLine: (line) => {
-        last.push(line);
-        if (last.length > 5) last.shift();
-        options.onLine('coordinator', line);
-      },
-    });
-    options.onStarted('coordinator', coordinator.pid ?? 0);
-    const port = await listening(coordinator, options, last);
-    const stack = new Stack(options, coordinator, port);
+    const { coordinator, serving } = await startCoordinator(options, options.port);
+    const stack = new Stack(options, coordinator, serving);
     for (let number = 1; number <= options.workers; number += 1) void stack.#keepWorker(`dev-${number}`);
     return stack;
+  }
+
+  /** The coordinator's process, to be ended the hard way where that is to be shown. */
+  get coordinatorPid(): number | undefined {
+    return this.#coordinator.pid;
   }
 
   /** Ends workers, then the coordinator. */
@@ -100,6 +96,31 @@ export class Stack {
       this.#end(reason);
     })();
     return this.#stopping;
+  }
+
+  /** Runs the coordinator for as long as the stack runs. */
+  async #keepCoordinator(): Promise<void> {
+    let pauseMs = firstPauseMs;
+    for (;;) {
+      const since = performance.now();
+      const end = await this.#coordinator.exited;
+      if (this.#stopping !== null) return;
+      const reason = `the coordinator ended with ${exitText(end)}`;
+      if (!this.isDurable) return void this.#stop(reason);
+      if (performance.now() - since >= stableMs) pauseMs = firstPauseMs;
+      this.#options.onNote(`${reason}; starting it again in ${pauseMs} ms, where it was`);
+      await pause(pauseMs, this.#options.interrupted);
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+      if (this.#stopping !== null) return;
+      try {
+        const { coordinator } = await startCoordinator(this.#options, this.port);
+        this.#coordinator = coordinator;
+        // It was told to stop while it started.
+        if (this.#stopping !== null) await coordinator.stop(coordinatorGraceMs, this.#options.forced);
+      } catch (error) {
+        return void this.#stop(`${reason} and did not start again: ${(error as Error).message}`);
+      }
+    }
   }
 
   /** Runs one worker for as long as the stack runs. */
@@ -130,12 +151,36 @@ export class Stack {
   }
 }
 
-/** Resolves with the port when the coordinator serves. */
-async function listening(coordinator: Child, options: StackOptions, last: readonly string[]): Promise<number> {
-  const serves = new Promise<number>((resolve) => {
+/** What a coordinator says when it listens. */
+interface Serving {
+  readonly port: number;
+  readonly isDurable: boolean;
+}
+
+/** Starts a coordinator; resolves when it listens. Throws `CommandError` when it does not. */
+async function startCoordinator(options: StackOptions, wanted: number): Promise<{ coordinator: Child; serving: Serving }> {
+  const last: string[] = [];
+  const coordinator = new Child({
+    program: 'coordinator',
+    args: [],
+    env: { ...options.env, HOST: options.host, PORT: String(wanted) },
+    onLine: (line) => {
+      last.push(line);
+      if (last.length > 5) last.shift();
+      options.onLine('coordinator', line);
+    },
+  });
+  options.onStarted('coordinator', coordinator.pid ?? 0);
+  return { coordinator, serving: await listening(coordinator, options, last) };
+}
+
+/** Resolves when the coordinator listens. */
+async function listening(coordinator: Child, options: StackOptions, last: readonly string[]): Promise<Serving> {
+  const serves = new Promise<Serving>((resolve) => {
     coordinator.onMessage((message) => {
       if (typeof message !== 'object' || message === null || !('kind' in message) || message.kind !== 'listening') return;
-      if ('port' in message && typeof message.port === 'number') resolve(message.port);
+      if (!('port' in message) || typeof message.port !== 'number') return;
+      resolve({ port: message.port, isDurable: 'durability' in message && message.durability !== 'VOLATILE' });
     });
   });
   const interrupted = new Promise<'interrupted'>((done) => options.interrupted.addEventListener('abort', () => done('interrupted')));
@@ -143,7 +188,7 @@ async function listening(coordinator: Child, options: StackOptions, last: readon
   const late = pause(startTimeoutMs, timeout.signal).then(() => 'late' as const);
   const first = await Promise.race([serves, coordinator.exited, interrupted, late]);
   timeout.abort();
-  if (typeof first === 'number') return first;
+  if (typeof first === 'object' && 'port' in first) return first;
   if (first === 'interrupted' || first === 'late') {
     await coordinator.stop(coordinatorGraceMs, options.forced);
     throw first === 'late'

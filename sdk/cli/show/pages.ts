@@ -8,6 +8,7 @@ import {
   Attempt_Outcome,
   Durability,
   type GetInfoResponse,
+  GetInfoResponse_Role,
   type Job,
   StorageTier_Health,
   type Workflow,
@@ -103,16 +104,34 @@ export function infoLines(canvas: Canvas, address: string, info: GetInfoResponse
   return factLines([
     ['coordinator', `${info.coordinatorId} at ${address}`],
     ['version', `${info.version}${up}`],
+    ['role', roleText(canvas, info)],
+    ['trouble', paint(canvas, 'red', clean(info.trouble))],
     ['durability', durabilityText(info.durability)],
     ...info.tiers.map((tier): [string, string] => {
       const ok = tier.health === StorageTier_Health.OK;
       const health = ok ? 'OK' : tier.health === StorageTier_Health.DEGRADED ? 'DEGRADED' : 'DOWN';
       return [`tier ${tier.name}`, `${paint(canvas, ok ? 'green' : 'red', health)}${tier.detail === '' ? '' : ` ${clean(tier.detail)}`}`];
     }),
-    ['workflows', `${info.openWorkflows} open`],
+    [
+      'workflows',
+      `${info.openWorkflows} open${info.unarchivedWorkflows === 0n ? '' : `, ${info.unarchivedWorkflows} ended ones on their way to the archive`}`,
+    ],
     ['jobs', `${info.readyJobs} ready, ${info.runningJobs} running`],
     ['workers', String(info.workers)],
   ]);
+}
+
+function roleText(canvas: Canvas, { role, activeAddress }: GetInfoResponse): string {
+  switch (role) {
+    case GetInfoResponse_Role.STANDBY:
+      return paint(canvas, 'yellow', `STANDBY${activeAddress === '' ? '' : `, the active one is at ${clean(activeAddress)}`}`);
+    case GetInfoResponse_Role.RECOVERING:
+      return paint(canvas, 'yellow', 'RECOVERING');
+    case GetInfoResponse_Role.ACTIVE:
+      return 'ACTIVE';
+    default:
+      return '';
+  }
 }
 
 /** Names and values; what is empty is left out. */
