@@ -1,0 +1,139 @@
+/**
+ * What was told must be so: I1, I2, I8, I16, I17, I20, and what only a client can see of I7.
+ */
+import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
+import { type Case, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+
+/** I1: a submission that was acknowledged is never lost. */
+export function submitsAreKept(run: Case): string[] {
+  return run.of('submit').flatMap(({ event }) => {
+    if (event.type !== 'ok' || run.factsOf(event.workflow ?? '')[0]?.event.kind === 'submitted') return [];
+    return [`the submit of ${event.workflow} was acknowledged to ${event.node}, and the journal does not have it`];
+  });
+}
+
+/** I2: a result that was acknowledged to its worker is never lost or changed, and a job has one outcome. */
+export function resultsAreKept(run: Case): string[] {
+  const found: string[] = [];
+  const recorded = new Map<string, DurableEvent>();
+  const ends = new Map<string, string>();
+  for (const { workflow, event } of run.facts) {
+    const token = tokenOf(event);
+    if (token !== '') recorded.set(token, event);
+    if (!('job' in event) || !JOB_ENDS.has(event.kind)) continue;
+    const key = jobKey(workflow, event.job);
+    if (ends.has(key)) found.push(`job ${event.job} of ${workflow} has two outcomes: ${ends.get(key)} and ${event.kind}`);
+    ends.set(key, event.kind);
+  }
+  const executions = new Map([...run.outcomes('execute').values()].map(({ event }) => [event.value?.token ?? '', event]));
+  for (const { event } of [...run.of('ack'), ...run.of('acked')]) {
+    const { token = '', answer } = event.value ?? {};
+    if (answer !== 'ACCEPTED' && answer !== 'DUPLICATE') continue;
+    const outcome = executions.get(token)?.value?.outcome;
+    // Given back before it began: that leaves no trace.
+    if (outcome === undefined) continue;
+    const record = recorded.get(token);
+    if (record === undefined) found.push(`${token} was acknowledged ${answer}, and the journal does not have it`);
+    else if (!isRecordOf(record, outcome)) found.push(`${token} ${outcome}, was acknowledged ${answer}, and is recorded as ${record.kind}`);
+  }
+  return found;
+}
+
+function isRecordOf(record: DurableEvent, outcome: string): boolean {
+  if (outcome === 'succeeded') return record.kind === 'jobSucceeded';
+  return record.kind === 'jobRetryScheduled' || record.kind === 'jobFailed' || record.kind === 'jobCancelled';
+}
+
+/** I8: nothing is seen outside before it is durable: whatever an effect shows is in the final journal, and was there before it. */
+export function durableBeforeTold(run: Case): string[] {
+  const found: string[] = [];
+  const tokens = new Map(run.facts.flatMap((fact) => (tokenOf(fact.event) === '' ? [] : [[tokenOf(fact.event), fact] as const])));
+  for (const [place, event] of run.history.entries()) {
+    if (event.type !== 'ok') continue;
+    const { f, node, workflow = '', value } = event;
+    let seq = event.seq ?? 0;
+    if (f === 'ack') {
+      if (value?.answer === 'WORKFLOW_ENDED') seq = run.factsOf(workflow).length;
+      else if (value?.answer === 'ACCEPTED' || value?.answer === 'DUPLICATE') seq = tokens.get(value.token ?? '')?.seq ?? 0;
+    } else if (f !== 'reply' && f !== 'watched' && f !== 'assign' && f !== 'submit' && f !== 'read') continue;
+    if (seq === 0) continue;
+    const facts = run.factsOf(workflow);
+    if (facts.length < seq) found.push(`${f} to or by ${node} rests on event ${seq} of ${workflow}, and the journal has ${facts.length}`);
+    else if (run.durableAt(workflow, seq) > place)
+      found.push(`${f} by ${node} at ${event.t_mono} shows event ${seq} of ${workflow} before its commit`);
+    if (f === 'watched' && facts[seq - 1] !== undefined && facts[seq - 1].event.kind !== value?.kind)
+      found.push(`a watch of ${node} showed ${value?.kind} as event ${seq} of ${workflow}; the journal has ${facts[seq - 1].event.kind}`);
+  }
+  return found;
+}
+
+/** I7: one idempotency key, one workflow; another body with the same key is refused. */
+export function oneWorkflowPerKey(run: Case): string[] {
+  const found: string[] = [];
+  const owners = new Map<string, { readonly workflow: string; readonly hash: string }>();
+  for (const { workflow, event } of run.facts) {
+    if (event.kind !== 'submitted' || event.idempotencyKey === '') continue;
+    const other = owners.get(event.idempotencyKey);
+    if (other !== undefined) found.push(`the key ${event.idempotencyKey} made ${other.workflow} and ${workflow}`);
+    else owners.set(event.idempotencyKey, { workflow, hash: event.requestHash });
+  }
+  for (const { event } of run.of('submit')) {
+    const { key = '', hash } = event.value ?? {};
+    const owner = owners.get(key);
+    if (event.type !== 'ok' || key === '' || owner === undefined) continue;
+    if (owner.workflow !== event.workflow) found.push(`${event.node} was given ${event.workflow} for the key ${key} of ${owner.workflow}`);
+    else if (owner.hash !== hash) found.push(`${event.node} was given ${event.workflow} for another body with the key ${key}`);
+  }
+  return found;
+}
+
+/** I16: after an acknowledged submit a read never says "not found"; a watch has no gaps, can be resumed, and delivers the end. */
+export function readable(run: Case): string[] {
+  const found: string[] = [];
+  const submitted = new Map<string, number>();
+  const begun = new Map<number, number>();
+  const next = new Map<number, number>();
+  for (const [place, event] of run.history.entries()) {
+    const { f, type, op, workflow = '', node } = event;
+    if (f === 'submit' && type === 'ok' && !submitted.has(workflow)) submitted.set(workflow, place);
+    if ((f === 'read' || f === 'watch') && type === 'invoke') begun.set(op, place);
+    const isKnown = (submitted.get(workflow) ?? Number.POSITIVE_INFINITY) < (begun.get(op) ?? -1);
+    if ((f === 'read' || f === 'watch') && type !== 'invoke' && event.value?.answer === 'not found' && isKnown)
+      found.push(`${node} did not find ${workflow} at ${event.t_mono}, whose submit was acknowledged before`);
+    if (f === 'watch' && type === 'invoke') next.set(op, (event.value?.after ?? 0) + 1);
+    if (f === 'watched') {
+      if (event.seq !== next.get(op))
+        found.push(`a watch of ${node} was shown event ${event.seq} of ${workflow}, where ${next.get(op)} was due`);
+      next.set(op, (event.seq ?? 0) + 1);
+    }
+    if (f === 'watch' && type === 'ok' && event.value?.kind !== 'ended')
+      found.push(`a watch of ${workflow} by ${node} ended before the workflow`);
+  }
+  if (run.evidence.isHealed) {
+    const last = new Map<string, string>();
+    for (const { event } of run.of('watch'))
+      last.set(`${event.node} ${event.workflow}`, event.value?.answer === 'not found' ? 'ok' : event.type);
+    for (const [who, type] of last) if (type === 'info' || type === 'invoke') found.push(`the watch of ${who} never came to its end`);
+  }
+  return found;
+}
+
+/** I17: a request that was refused has no effect. */
+export function refusedIsNothing(run: Case): string[] {
+  const offered = new Map<number, string[]>();
+  for (const { event } of run.of('offer')) offered.set(event.op, [...(offered.get(event.op) ?? []), event.workflow ?? '']);
+  return run.of('submit').flatMap(({ event }) => {
+    if (event.type !== 'fail') return [];
+    const kept = (offered.get(event.op) ?? []).filter((id) => run.factsOf(id).length > 0);
+    return kept.map((id) => `the submit ${event.op} of ${event.node} was refused (${event.value?.answer}), and the journal has ${id}`);
+  });
+}
+
+/** I20: overload is honest: refused means a reason, a time to come again, and no effect (I17); accepted means I1. */
+export function overloadIsHonest(run: Case): string[] {
+  return run.of('submit').flatMap(({ event }) => {
+    if (event.type !== 'fail' || event.value?.answer !== 'overloaded') return [];
+    if ((event.value.retryAfterMs ?? 0) > 0 && event.value.message) return [];
+    return [`${event.node} was refused for overload without a reason or a time to come again`];
+  });
+}

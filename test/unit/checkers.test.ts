@@ -1,0 +1,231 @@
+/**
+ * The test of the checkers: each takes a small history in which all is well, and finds what is wrong in one in which one thing is.
+ */
+import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
+import t from 'tap';
+import { checkers } from '../checkers/checkers.ts';
+import { Case, type CommittedBatch, type Evidence } from '../checkers/evidence.ts';
+import { type HistoryEvent, type HistoryValue, HistoryWriter, parseHistory, printHistory } from '../checkers/history.ts';
+import { graphOf, json } from '../engine-support/graphs.ts';
+import { fold } from '../engine-support/snapshots.ts';
+
+const graph = graphOf('a.ok->b');
+const attempt = (number: number, token: string) => ({ number, token, workerId: 'w1', startMs: 5 });
+const error = { code: 'BROKEN', message: '', retryable: false, details: null, retryAfterMs: 0, stack: '' };
+
+const submitted = (workflowId: string, idempotencyKey = 'k'): DurableEvent => {
+  return { kind: 'submitted', at: 1, workflowId, graph, inputs: json({}), labels: {}, idempotencyKey, requestHash: 'h' };
+};
+
+/** A workflow of two jobs that ends well, as its events. */
+const story: readonly DurableEvent[] = [
+  submitted('wf'),
+  { kind: 'started', at: 1 },
+  { kind: 'jobReady', at: 1, job: 0, parameters: null, inputJobs: [] },
+  { kind: 'jobSucceeded', at: 9, job: 0, attempt: attempt(1, 't1'), output: json('a') },
+  { kind: 'jobReady', at: 9, job: 1, parameters: null, inputJobs: [0] },
+  { kind: 'jobSucceeded', at: 19, job: 1, attempt: attempt(1, 't2'), output: json('b') },
+  { kind: 'ended', at: 19, status: 'SUCCEEDED', outputs: null, error: null, errorJob: null },
+];
+
+/** One batch for each of these numbers of events. */
+function journalOf(events: readonly DurableEvent[], sizes: readonly number[] = [3, 2, events.length - 5]): CommittedBatch[] {
+  let seq = 1;
+  return sizes.map((size) => {
+    const batch = {
+      firstSeq: seq,
+      lastSeq: seq + size - 1,
+      epoch: 1,
+      term: 'x',
+      entries: [{ workflowId: 'wf', firstEventSeq: seq, events: events.slice(seq - 1, seq - 1 + size) }],
+    };
+    seq += size;
+    return batch;
+  });
+}
+
+type Line = readonly [f: string, type: HistoryEvent['type'], node: string, over?: Partial<HistoryEvent>];
+
+function line([f, type, node, over]: Line, index: number): HistoryEvent {
+  return { t_mono: index, t_wall: index, node, incarnation: 1, op: 0, f, type, epoch: 1, term: 'x', workflow: 'wf', ...over };
+}
+
+const commit = (seq: number): Line => ['commit', 'ok', 'db', { seq, value: { last: { wf: seq } } }];
+const run = (op: number, job: string, type: HistoryEvent['type'], value: HistoryValue): Line => {
+  return ['execute', type, 'w1', { op, job, attempt: 1, value: { slots: 1, ...value } }];
+};
+
+/** The same workflow, seen from outside. */
+const lines: readonly Line[] = [
+  ['own', 'ok', 'c1', { seq: 0 }],
+  ['submit', 'invoke', 'client', { op: 1, value: { key: 'k', hash: 'h' } }],
+  ['offer', 'invoke', 'c1', { op: 1 }],
+  commit(3),
+  ['assign', 'ok', 'c1', { job: 'a', attempt: 1, value: { token: 't1' } }],
+  ['reply', 'ok', 'c1', { seq: 3 }],
+  ['submit', 'ok', 'client', { op: 1, seq: 3, value: { key: 'k', hash: 'h' } }],
+  run(2, 'a', 'invoke', { token: 't1' }),
+  run(2, 'a', 'ok', { token: 't1', outcome: 'succeeded', output: '"a"' }),
+  commit(5),
+  ['ack', 'ok', 'c1', { job: 'a', value: { token: 't1', answer: 'ACCEPTED' } }],
+  ['assign', 'ok', 'c1', { job: 'b', attempt: 1, value: { token: 't2' } }],
+  ['read', 'invoke', 'client', { op: 4 }],
+  ['read', 'ok', 'client', { op: 4, seq: 5, value: { answer: 'found' } }],
+  run(3, 'b', 'invoke', { token: 't2' }),
+  run(3, 'b', 'ok', { token: 't2', outcome: 'succeeded', output: '"b"' }),
+  commit(7),
+  ['watch', 'invoke', 'client', { op: 5, value: { after: 5 } }],
+  ['watched', 'ok', 'client', { op: 5, seq: 6, value: { kind: 'jobSucceeded' } }],
+  ['watched', 'ok', 'client', { op: 5, seq: 7, value: { kind: 'ended' } }],
+  ['watch', 'ok', 'client', { op: 5, value: { kind: 'ended' } }],
+];
+
+const digestOf = (events: readonly DurableEvent[]): string => JSON.stringify({ ...fold(events), graph: null });
+
+const good: Evidence = {
+  history: lines.map(line),
+  journal: journalOf(story),
+  isFaultless: true,
+  isHealed: true,
+  digests: new Map([['checkpoint', new Map([['wf', digestOf(story)]])]]),
+  digestOf,
+  endings: new Map([
+    ['there', 'x'],
+    ['away', 'x'],
+  ]),
+  leftovers: { timers: 0 },
+};
+
+const told = (changed: readonly Line[]): Partial<Evidence> => ({ history: changed.map(line) });
+const without = (...kinds: readonly string[]): readonly Line[] => lines.filter(([f]) => !kinds.includes(f));
+/** The lines with one of them changed. */
+const but = (place: number, over: Partial<HistoryEvent>, type?: HistoryEvent['type']): Partial<Evidence> => {
+  return told(lines.map((each, index) => (index === place ? [each[0], type ?? each[1], each[2], { ...each[3], ...over }] : each)));
+};
+const wrote = (place: number, event: Partial<DurableEvent>): Partial<Evidence> => {
+  return { journal: journalOf(story.map((each, index) => (index === place ? ({ ...each, ...event } as DurableEvent) : each))) };
+};
+const another = (events: readonly DurableEvent[], over: Partial<CommittedBatch> = {}): CommittedBatch => {
+  const entries = [{ workflowId: 'wf2', firstEventSeq: 1, events }];
+  return { firstSeq: 8, lastSeq: 7 + events.length, epoch: 1, term: 'x', entries, ...over };
+};
+
+/** What each must find: in words, and how the good run is spoiled. */
+const bad: Readonly<Record<string, readonly (readonly [what: string, over: Partial<Evidence>])[]>> = {
+  I0: [
+    ['a gap', { journal: journalOf(story).filter((_, index) => index !== 1) }],
+    ['an epoch that goes back', { journal: journalOf(story).map((batch, index) => ({ ...batch, epoch: 3 - index })) }],
+    ['another state', { digests: new Map([['checkpoint', new Map([['wf', digestOf(story.slice(0, 5))]])]]) }],
+    ['a workflow from nowhere', { digests: new Map([['archive', new Map([['wf9', '']])]]) }],
+  ],
+  I1: [['a submit that is lost', { journal: [] }]],
+  I2: [
+    ['a result that is lost', { journal: journalOf(story).slice(0, 1) }],
+    ['a result that is changed', wrote(3, { kind: 'jobFailed', error })],
+    ['two outcomes', { journal: [...journalOf(story), another([submitted('wf2'), story[3], story[3]])] }],
+  ],
+  I3: [
+    ['an assignment before the commit', told([lines[4], ...lines.filter((_, index) => index !== 4)])],
+    ['ready before its source', { journal: journalOf([story[0], story[1], story[4], ...story.slice(3)]) }],
+  ],
+  I4: [
+    ['a token of another job', but(4, { job: 'b' })],
+    ['a token that nobody gave', told(without('assign'))],
+    ['another attempt', wrote(3, { attempt: attempt(2, 't1') })],
+    ['one token, two records', wrote(5, { attempt: attempt(1, 't1') })],
+  ],
+  I5: [['no end', { journal: journalOf(story).slice(0, 2) }]],
+  I6: [
+    ['two terms of an epoch', { journal: journalOf(story).map((batch, index) => ({ ...batch, term: `x${index}` })) }],
+    ['told after the takeover', told([lines[0], ['own', 'ok', 'c2', { epoch: 2, term: 'y' }], ...lines.slice(1)])],
+    ['one ownership twice', told([...lines, ['own', 'ok', 'c1', { seq: 7 }]])],
+  ],
+  I7: [
+    ['a key of two workflows', { journal: [...journalOf(story), another([submitted('wf2')])] }],
+    ['another body under the key', but(6, { value: { key: 'k', hash: 'other' } })],
+    ['another workflow for the key', but(6, { workflow: 'wf2' })],
+  ],
+  I8: [
+    ['an ack before the commit', told([...lines.slice(0, 9), lines[10], lines[9], ...lines.slice(11)])],
+    ['a read ahead of the journal', but(13, { seq: 9 })],
+    ['a watch that shows what is not there', but(18, { value: { kind: 'jobFailed' } })],
+  ],
+  I9: [
+    ['a token given twice', told([...lines, lines[4]])],
+    [
+      'a workflow submitted twice',
+      {
+        journal: [
+          ...journalOf(story),
+          another([submitted('wf')], { entries: [{ workflowId: 'wf', firstEventSeq: 8, events: [submitted('wf')] }] }),
+        ],
+      },
+    ],
+  ],
+  I10: [
+    ['a success that nobody had', told(without('execute'))],
+    ['one that had failed', but(8, {}, 'fail')],
+    ['another output', wrote(3, { output: json('other') })],
+  ],
+  I11: [
+    ['executed twice', told([...lines, run(9, 'a', 'invoke', { token: 't1' })])],
+    [
+      'more often than there are attempts',
+      told([...lines, ['assign', 'ok', 'c1', { job: 'a', value: { token: 't9' } }], run(9, 'a', 'invoke', { token: 't9' })]),
+    ],
+  ],
+  I12: [
+    [
+      'too many attempts',
+      {
+        journal: journalOf([
+          ...story.slice(0, 3),
+          { kind: 'jobRetryScheduled', at: 4, job: 0, attempt: attempt(1, 't0'), error: { ...error, retryable: true }, nextAttemptAt: 5 },
+          ...story.slice(3),
+        ]),
+      },
+    ],
+    ['a wrong end', wrote(6, { status: 'FAILED' })],
+  ],
+  I13: [['an assignment after the cancel', told([['cancel', 'ok', 'client', { value: { answer: 'done', force: false } }], ...lines])]],
+  I14: [['more than there are slots', told([...lines.slice(0, 8), run(9, 'b', 'invoke', { token: 't2' }), ...lines.slice(8)])]],
+  I16: [
+    ['not found after the submit', but(13, { value: { answer: 'not found' } })],
+    ['a gap in a watch', told(lines.filter((_, index) => index !== 18))],
+    ['a watch without an end', told(lines.slice(0, 18))],
+    ['a watch that ends too early', but(20, { value: { kind: 'jobSucceeded' } })],
+  ],
+  I17: [['refused, and there', but(6, { value: { answer: 'overloaded' } }, 'fail')]],
+  I18: [
+    [
+      'another ending',
+      {
+        endings: new Map([
+          ['there', 'x'],
+          ['away', 'y'],
+        ]),
+      },
+    ],
+  ],
+  I19: [['timers', { leftovers: { timers: 2 } }]],
+  I20: [['refused without a time', { ...but(6, { value: { answer: 'overloaded', message: 'full' } }, 'fail'), journal: [] }]],
+};
+
+for (const [invariant, checker] of Object.entries(checkers)) {
+  t.test(`${invariant}: ${checker.name}`, async (t) => {
+    t.same(checker(new Case(good)), [], 'takes what is well');
+    t.ok((bad[invariant] ?? []).length > 0);
+    for (const [what, over] of bad[invariant] ?? []) t.not(checker(new Case({ ...good, ...over })).length, 0, `finds ${what}`);
+  });
+}
+
+t.test('a history as text', async (t) => {
+  const written: string[] = [];
+  const writer = new HistoryWriter((text) => written.push(text));
+  const stamp = { t_mono: 1, t_wall: 2, node: 'c1', incarnation: 1 };
+  writer.write(stamp, { op: writer.newOp(), f: 'read', type: 'invoke', workflow: 'wf' });
+  writer.write(stamp, { op: writer.newOp(), f: 'read', type: 'ok', workflow: 'wf', value: { answer: 'found' } });
+  t.same(parseHistory(printHistory(writer.events)), writer.events);
+  t.equal(written.join(''), printHistory(writer.events));
+  t.throws(() => parseHistory('{"f":1}\nnothing\n'), /line 2/);
+});
