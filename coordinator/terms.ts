@@ -39,6 +39,8 @@ export interface TermParts {
 
 /** Longest pause before the shard is asked for again. */
 const POLL_MS = 500;
+/** Time for the archive to take what it lacks when this coordinator ends. */
+const ARCHIVE_MS = 1_000;
 /** Time for workers to be told that this coordinator has lost the shard. */
 const STEP_DOWN_MS = 200;
 
@@ -88,8 +90,11 @@ export class Terms {
     this.#isOver = true;
     const reason = 'this coordinator is ending';
     await this.#parts.gatewaySeat.vacate(reason)?.close({ reason, withinMs: graceMs });
-    const ownership = this.#shard?.ownership;
-    this.#shard?.stop();
+    const shard = this.#shard;
+    // Whoever reads the archive should find how things ended; nothing is lost where that takes too long.
+    if (shard !== null) await Promise.race([shard.written(), this.#pause(ARCHIVE_MS)]);
+    const ownership = shard?.ownership;
+    shard?.stop();
     this.#wake();
     this.#endTerm({ reason, cause: 'lost' });
     await this.#over;

@@ -58,6 +58,11 @@ export class Followers {
     }
   }
 
+  /** Resolves when everything that changed so far is in the archive and the live view; also when they are stopped. */
+  async written(): Promise<void> {
+    await Promise.all(this.#projectors.map((projector) => projector.written()));
+  }
+
   stop(): void {
     this.#checkpointer.stop();
     for (const projector of this.#projectors) projector.stop();

@@ -227,6 +227,11 @@ export class Shard implements WorkerInbox {
     return this.#tenure.ownership;
   }
 
+  /** Resolves when the archive and the live view have everything that is committed by now; also when the shard stops. */
+  written(): Promise<void> {
+    return this.#followers.written();
+  }
+
   /** Takes no more input. What was committed stays; what waits for a commit is dropped, and nobody was told of it. */
   stop(): void {
     this.#stopped = true;
