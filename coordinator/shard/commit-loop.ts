@@ -127,6 +127,13 @@ export class CommitLoop {
     this.#tell();
   }
 
+  /** What it will do next depends on this alone, and on the batches that wait: for those who look for worlds that are the same. */
+  picture(): unknown {
+    const waiting = this.#waiting.map(({ entries, effects }) => [entries.map(({ workflowId }) => workflowId), effects.length]);
+    const { epoch, termId } = this.#ownership;
+    return [waiting, this.#due.length, this.#inFlight, this.#isOver, epoch, termId, this.#nextSeq, this.#committedSeq, this.#failures];
+  }
+
   /** Commits nothing more, releases nothing more. What is in flight may still become durable; nobody is told. */
   stop(): void {
     this.#isOver = true;

@@ -58,6 +58,12 @@ export class Tenure {
     return this.#ownership;
   }
 
+  /** What it will do next depends on this alone: for those who look for worlds that are the same. */
+  picture(): unknown {
+    const { epoch, termId } = this.#ownership;
+    return [epoch, termId, Math.max(0, this.#holdsUntil - this.#ports.now()), this.#isOver];
+  }
+
   stop(): void {
     this.#isOver = true;
   }
