@@ -15,9 +15,9 @@ export interface Session {
   readonly output: string;
 }
 
-/** Plays one script. */
-export async function play(script: Script, command: readonly string[]): Promise<Session> {
-  const stage = new Stage(script.name, { ...quickTimers, ...script.timers });
+/** Plays one script; `patienceMs` is how long it waits for what should come. */
+export async function play(script: Script, command: readonly string[], patienceMs?: number): Promise<Session> {
+  const stage = new Stage(script.name, { ...quickTimers, ...script.timers }, patienceMs);
   let stuck: string | null = null;
   try {
     await stage.start(command);

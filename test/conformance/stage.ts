@@ -34,7 +34,7 @@ export interface Timers {
 export const quickTimers: Timers = {
   heartbeatIntervalMs: 200,
   leaseMs: 1_500,
-  assignReplyMs: 2_000,
+  assignReplyMs: 1_000,
   cancelGraceMs: 2_000,
   maxFrameBytes: 64 * 1024,
 };
@@ -51,8 +51,11 @@ export interface Attempt {
   output: unknown;
 }
 
-/** How long a script waits for what should come within a moment, in milliseconds. */
-export const patienceMs = 8_000;
+/** How long a script waits for what should come within a moment, in milliseconds, unless it is told otherwise. */
+const defaultPatienceMs = 8_000;
+
+/** How long a program may take until it connects for the first time, on a busy machine. */
+const startMs = 30_000;
 
 /** A wait in vain; the session ends. */
 export class Stuck extends Error {}
@@ -67,6 +70,7 @@ export class Stage {
   readonly entries: Entry[] = [];
   readonly attempts = new Map<string, Attempt>();
   readonly timers: Timers;
+  readonly patienceMs: number;
   readonly server: StreamServer;
   /** What a right coordinator does by itself. */
   readonly habits = { greet: true, reply: true, ack: true, verdicts: true };
@@ -84,8 +88,9 @@ export class Stage {
   #tokens = 0;
   #watch: NodeJS.Timeout | null = null;
 
-  constructor(name: string, timers: Timers) {
+  constructor(name: string, timers: Timers, patienceMs = defaultPatienceMs) {
     this.#name = name;
+    this.patienceMs = patienceMs;
     this.timers = timers;
     this.server = new StreamServer({
       record: (link, happening) => this.record(link, happening),
@@ -124,7 +129,7 @@ export class Stage {
   }
 
   /** Waits until `holds`. */
-  async until(what: string, holds: () => boolean, withinMs = patienceMs): Promise<void> {
+  async until(what: string, holds: () => boolean, withinMs = this.patienceMs): Promise<void> {
     const deadline = performance.now() + withinMs;
     const mustLive = this.process !== null && this.process.exit === null;
     while (!holds()) {
@@ -143,12 +148,13 @@ export class Stage {
 
   /** The welcomed connection. */
   async ready(): Promise<Link> {
-    await this.until('a welcomed connection', () => this.link?.isOpen === true);
+    const withinMs = this.server.links.length === 0 ? startMs : this.patienceMs;
+    await this.until('a welcomed connection', () => this.link?.isOpen === true, withinMs);
     return this.link!;
   }
 
   /** A welcomed connection that is newer than `link`. */
-  async readyAfter(link: Link, withinMs = patienceMs): Promise<Link> {
+  async readyAfter(link: Link, withinMs = this.patienceMs): Promise<Link> {
     await this.until('a new welcomed connection', () => this.link !== null && this.link.number > link.number && this.link.isOpen, withinMs);
     return this.link!;
   }
@@ -197,13 +203,13 @@ export class Stage {
   }
 
   /** Waits until a result of each has come. */
-  async ended(tokens: readonly string[], withinMs = patienceMs): Promise<void> {
+  async ended(tokens: readonly string[], withinMs = this.patienceMs): Promise<void> {
     const isThere = (token: string) => ['ended', 'over'].includes(this.attempts.get(token)!.state);
     await this.until(`the results of ${tokens.join(' ')}`, () => tokens.every(isThere), withinMs);
   }
 
   /** Waits until each is over: its result was acked, or it was rejected. */
-  async over(tokens: readonly string[], withinMs = patienceMs): Promise<void> {
+  async over(tokens: readonly string[], withinMs = this.patienceMs): Promise<void> {
     await this.until(`the end of ${tokens.join(' ')}`, () => tokens.every((token) => this.attempts.get(token)!.state === 'over'), withinMs);
   }
 
@@ -253,7 +259,7 @@ export class Stage {
     this.habits.reply = true;
     this.ackAll();
     await this.ready();
-    await this.over([...this.attempts.keys()], 3 * patienceMs);
+    await this.over([...this.attempts.keys()], 3 * this.patienceMs);
     const link = await this.ready();
     const told = link.sent;
     const heard = () =>
@@ -282,7 +288,7 @@ export class Stage {
   }
 
   /** Waits for the end of the program. */
-  async exit(withinMs = patienceMs): Promise<void> {
+  async exit(withinMs = this.patienceMs): Promise<void> {
     await this.until('the end of the program', () => this.process?.exit !== null, withinMs);
     // The last words of the connection may still be in the socket.
     const isOpen = () => this.server.links.some((link) => link.isOpen);

@@ -94,7 +94,8 @@ export const greetingCheckers: Checkers = {
       );
       if (results.length > 0) {
         if (named) shown();
-      } else if (stuck?.kind === 'stuck' && stuck.what.includes(token)) fault(stuck, `${token} was accepted, and no result of it came`);
+      } else if (stuck?.kind === 'stuck' && stuck.what.split(' ').includes(token))
+        fault(stuck, `${token} was accepted, and no result of it came`);
     }
   },
 };

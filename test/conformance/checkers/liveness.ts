@@ -6,7 +6,7 @@ import { limits } from '@workflow-orchestrator/proto/limits';
 import type { EntryOf } from '../history.ts';
 import { type FrameIn, knew, type LinkReading, mayKnow, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
-import { readPayload, runningAt } from './work.ts';
+import { parametersOf, readPayload, runningAt } from './work.ts';
 
 /** What a busy machine may add to an interval, in milliseconds. */
 const slackMs = 800;
@@ -43,7 +43,7 @@ export const livenessCheckers: Checkers = {
 
   W26({ attempts, links }, { shown, fault }) {
     for (const { token, assignment, results } of attempts.values()) {
-      const asked = readPayload(assignment.parameters) as { checkpoint?: unknown };
+      const asked = parametersOf(assignment) as { checkpoint?: unknown };
       const beatsOf = (link: LinkReading) =>
         link.frames.filter(
           ({ frame, index }) => index < (results[0]?.entry.index ?? Number.POSITIVE_INFINITY) && namesCheckpoint(frame.body, token),

@@ -6,7 +6,7 @@ import { type Result, ResultSchema } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { type AttemptReading, knew, type LinkReading, mayKnow, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
-import { readPayload } from './work.ts';
+import { parametersOf } from './work.ts';
 
 /** How long after Welcome the results that wait may take, in milliseconds. */
 const soonMs = 1_000;
@@ -23,10 +23,11 @@ export const resultCheckers: Checkers = {
       for (const { entry } of results) {
         const link = links.find((candidate) => candidate.link === entry.link);
         const overAt = Math.min(link?.until ?? 0, ...[...acks, ...losses].map(({ at }) => at));
-        if (overAt < entry.at + limits.resultResendMs + 2_000) continue;
         const again = results.find((other) => other.entry.index > entry.index && other.entry.link === entry.link);
-        if (again !== undefined && again.entry.at < entry.at + limits.resultResendMs + 2_000) shown();
-        else fault(again?.entry ?? entry, `the result of ${token} was not acked for ${limits.resultResendMs} ms, and was not sent again`);
+        const dueAt = entry.at + limits.resultResendMs + 2_000;
+        if (again !== undefined && again.entry.at < dueAt) shown();
+        else if (overAt > dueAt)
+          fault(again?.entry ?? entry, `the result of ${token} was not acked for ${limits.resultResendMs} ms, and was not sent again`);
       }
     }
   },
@@ -61,7 +62,7 @@ export const resultCheckers: Checkers = {
       const first = results[0];
       if (first === undefined) continue;
       const { outcome } = first.result;
-      const parameters = (readPayload(assignment.parameters) ?? {}) as { characters?: number; message_characters?: number };
+      const parameters = parametersOf(assignment) as { characters?: number; message_characters?: number };
       const isTooLarge = Number(parameters.characters) > limits.outputBytes;
       if (isTooLarge && (outcome.case !== 'error' || outcome.value.code !== 'OUTPUT_TOO_LARGE' || outcome.value.retryable)) {
         fault(first.entry, `an output of more than ${limits.outputBytes} bytes is the error OUTPUT_TOO_LARGE, not retryable`);
@@ -79,7 +80,7 @@ export const resultCheckers: Checkers = {
     for (const { token, assignment, results, cancels } of attempts.values()) {
       const first = results[0];
       if (assignment.type !== 'conformance.fail' || first === undefined || cancels.length > 0) continue;
-      const parameters = readPayload(assignment.parameters) as { code: string; message?: string; retryable: boolean };
+      const parameters = parametersOf(assignment) as { code: string; message?: string; retryable: boolean };
       const { outcome } = first.result;
       if (outcome.case !== 'error') fault(first.entry, `${token} failed and was told as ${outcome.case}`);
       else if (outcome.value.code !== parameters.code)

@@ -4,7 +4,7 @@
 import type { EntryOf } from '../history.ts';
 import { type AttemptReading, type FrameIn, knew, type LinkReading, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
-import { readPayload, runningAt } from './work.ts';
+import { parametersOf, runningAt } from './work.ts';
 
 /** How long a thing may take that is to happen at once, in milliseconds. */
 const soonMs = 1_500;
@@ -23,7 +23,7 @@ export const stoppingCheckers: Checkers = {
       const told = cancels.find(({ knownFrom }) => knownFrom < Number.POSITIVE_INFINITY);
       if (told === undefined) continue;
       const wasKnown = first !== undefined && knew(first.entry, cancels, entries);
-      const ms = Number((readPayload(assignment.parameters) as { ms?: number }).ms ?? 0);
+      const ms = Number((parametersOf(assignment) as { ms?: number }).ms ?? 0);
       const link = links.find((candidate) => candidate.link === told.link);
       const overAt = first?.entry.at ?? entries.at(-1)!.at;
       const lateMs = overAt - told.at - stalledMs(entries, told.at, overAt);

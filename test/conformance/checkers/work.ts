@@ -110,7 +110,7 @@ export const workCheckers: Checkers = {
       const first = results[0];
       if (first?.result.outcome.case !== 'output') continue;
       const output = readPayload(first.result.outcome.value) as Record<string, unknown>;
-      const parameters = readPayload(assignment.parameters) as Record<string, unknown>;
+      const parameters = parametersOf(assignment);
       if (assignment.type === 'conformance.echo') {
         const right = parameters.characters === undefined ? parameters.value : 'x'.repeat(Number(parameters.characters));
         if (isDeepStrictEqual(output?.value, right)) shown();
@@ -132,7 +132,7 @@ export const workCheckers: Checkers = {
   W22({ attempts, entries }, { shown, fault }) {
     for (const { token, assignment, results, replies, cancels, losses } of attempts.values()) {
       const limitMs = Number(assignment.runTimeoutMs);
-      const takesMs = Number((readPayload(assignment.parameters) as { ms?: number }).ms ?? 0);
+      const takesMs = Number((parametersOf(assignment) as { ms?: number }).ms ?? 0);
       const accepted = replies.find((reply) => reply.accepted);
       if (limitMs === 0 || takesMs <= limitMs || accepted === undefined || cancels.length > 0 || losses.length > 0) continue;
       const first = results[0];
@@ -185,6 +185,11 @@ export function runningAt(attempts: readonly AttemptReading[], index: number): A
 function inputOf({ inputs }: Assignment): unknown {
   if (inputs.length === 1) return readPayload(inputs[0]!.payload);
   return Object.fromEntries(inputs.map(({ jobId, payload }) => [jobId, readPayload(payload)]));
+}
+
+/** The parameters of a job. */
+export function parametersOf({ parameters }: Assignment): Record<string, unknown> {
+  return (readPayload(parameters) ?? {}) as Record<string, unknown>;
 }
 
 /** A payload of JSON text; undefined when it is none. */

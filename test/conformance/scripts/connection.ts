@@ -42,8 +42,8 @@ export const connectionScripts: readonly Script[] = [
       const link = await stage.ready();
       link.cut();
       await stage.readyAfter(link);
-      await stage.pause(300);
-      await stage.over([running!].filter((token) => stage.attempts.get(token)!.state === 'over'));
+      await stage.pause(1_300);
+      await stage.ended([running!]);
       await stage.farewell();
     },
   },
@@ -263,7 +263,7 @@ export const connectionScripts: readonly Script[] = [
     slow: true,
     async run(stage) {
       stage.habits.greet = false;
-      await stage.until('a Hello', () => stage.waitingForWelcome > 0);
+      await stage.until('a Hello', () => stage.waitingForWelcome > 0, 30_000);
       const first = stage.server.links.at(-1)!;
       await stage.until('another connection', () => stage.server.links.at(-1) !== first, 20_000);
       stage.greet();

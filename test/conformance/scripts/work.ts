@@ -156,6 +156,8 @@ export const workScripts: readonly Script[] = [
     name: 'checkpoint',
     about: 'a checkpoint is told until it is known to have arrived, also over a reconnect, and given to the next attempt',
     async run(stage) {
+      // Nothing is said, so nothing is acked, before the connection breaks.
+      stage.habits.reply = false;
       const [token] = await stage.assign(stage.job('sleep', { ms: 2_500, checkpoint: { page: 3 } }));
       await stage.answered([token!]);
       const toldOf = (link: number) =>
@@ -166,6 +168,7 @@ export const workScripts: readonly Script[] = [
       const link = await stage.ready();
       for (let i = 0; i < 100 && !toldOf(link.number); i += 1) await stage.pause(10);
       link.cut();
+      stage.habits.reply = true;
       await stage.readyAfter(link);
       await stage.over([token!]);
       await stage.over(await stage.assign(stage.job('input', {}, { attempt: 2, checkpoint: { data: json({ page: 3 }) } })));

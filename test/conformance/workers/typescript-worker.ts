@@ -1,49 +1,10 @@
 /**
- * The kit's job types (README.md) over the project's own worker library: the worker that the kit is tried with, and an example for others.
+ * The project's own worker library as a program for the kit, and an example for others.
  * Environment: COORDINATOR_URL, WORKER_ID, WORKER_SLOTS. SIGTERM drains; the program ends with 0.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createWorker, type JobContext, type Json, PermanentError, RetryableError } from '@workflow-orchestrator/worker';
+import { conformanceWorker } from './job-types.ts';
 
-const worker = createWorker({ slots: Number(process.env.WORKER_SLOTS) });
-
-/** Handlers begun in this process. */
-let runs = 0;
-
-worker.handle<{ value?: Json; characters?: number }>('conformance.echo', ({ parameters: { value = null, characters } }) => {
-  runs += 1;
-  return { run: runs, value: characters === undefined ? value : 'x'.repeat(characters) };
-});
-
-worker.handle<{ code: string; message?: string; retryable: boolean; message_characters?: number }>('conformance.fail', ({ parameters }) => {
-  runs += 1;
-  const { code, message = '', retryable, message_characters: characters } = parameters;
-  const words = characters === undefined ? message : 'x'.repeat(characters);
-  throw retryable ? new RetryableError(words, { code }) : new PermanentError(words, { code });
-});
-
-worker.handle<{ ms: number; log?: number; checkpoint?: Json }>('conformance.sleep', async ({ parameters }, context: JobContext) => {
-  runs += 1;
-  const run = runs;
-  const { ms, log = 0, checkpoint } = parameters;
-  for (let line = 1; line <= log; line += 1) context.log.info(`line ${line}`);
-  if (checkpoint !== undefined) context.setCheckpoint(checkpoint);
-  await sleep(ms, undefined, { signal: context.signal });
-  return { run, slept_ms: ms };
-});
-
-worker.handle<{ ms: number }>('conformance.stubborn', async ({ parameters: { ms } }) => {
-  runs += 1;
-  const run = runs;
-  await sleep(ms);
-  return { run, slept_ms: ms };
-});
-
-worker.handle('conformance.input', ({ parameters, input, attempt, instance }, context) => {
-  runs += 1;
-  return { run: runs, parameters, input, attempt, instance, checkpoint: context.checkpoint ?? null };
-});
-
+const worker = conformanceWorker(process.env.COORDINATOR_URL!);
 process.once('SIGTERM', () => worker.stop());
 worker.start().catch((error: unknown) => process.stderr.write(`${error}\n`));
 await worker.done;
