@@ -170,8 +170,8 @@ function toldBy(entry: EntryOf<'out'>, links: readonly LinkReading[]): Told {
   return { link: entry.link, index: entry.index, at: entry.at, knownFrom: acking?.index ?? Number.POSITIVE_INFINITY };
 }
 
-/** How much later a frame of another connection must have come to be judged by what was known on the first: two sockets are read in no order. */
-const acrossLinksMs = 150;
+/** How much later a frame of another connection must have come to be judged by what was said on the first: two sockets are read in no order. In milliseconds. */
+export const acrossLinksMs = 150;
 
 /** Whether the worker knew one of `told` for sure when it sent `entry`. */
 export function knew(entry: FrameIn, told: readonly Told[], entries: readonly Entry[]): boolean {

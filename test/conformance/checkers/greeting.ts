@@ -3,7 +3,7 @@
  */
 import { isWorkerId } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { type AttemptReading, knew, type LinkReading, mayKnow, type Reading } from '../reading.ts';
+import { type AttemptReading, acrossLinksMs, knew, type LinkReading, mayKnow, type Reading } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
 
 export const greetingCheckers: Checkers = {
@@ -131,7 +131,7 @@ function checkNamed({ entries }: Reading, link: LinkReading, attempt: AttemptRea
     return;
   }
   const { workflowId, jobId, instance, attempt: number } = attempt.assignment;
-  const resultBefore = results.find(({ entry }) => entry.index < last.index);
+  const resultBefore = results.find(({ entry }) => entry.at + acrossLinksMs < last.at);
   if (held.workflowId !== workflowId || held.jobId !== jobId || held.instance !== instance || held.attempt !== number) {
     fault(last, `Hello names ${token} with another job than it was assigned with`);
   } else if (knew(last, acks, entries)) fault(last, `Hello names ${token}, whose result was acked`);

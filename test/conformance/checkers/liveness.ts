@@ -103,10 +103,11 @@ export const livenessCheckers: Checkers = {
   },
 
   W29(reading, { shown, fault }) {
-    for (const { at, index, link } of lostAt(reading)) {
+    for (const place of lostAt(reading)) {
+      const { at, link } = place;
       const next = reading.entries.find((entry) => entry.kind === 'request' && entry.link > link);
       const pauseMs = retryAfter(reading, link);
-      const isUrgent = pauseMs === 0 && runningAt([...reading.attempts.values()], index).length > 0;
+      const isUrgent = pauseMs === 0 && runningAt(reading.attempts, place).length > 0;
       const mostMs = (isUrgent ? urgentReturnMs : returnMs) + 2 * pauseMs + stalledMs(reading.entries, at, at + returnMs);
       const waitedMs = (next?.at ?? reading.endedAt) - at;
       if (waitedMs > mostMs)
@@ -172,7 +173,7 @@ function wholeHeartbeats({ frames, welcome }: LinkReading): { readonly entry: Fr
   return whole;
 }
 
-function beatProblem({ attempts, entries, links }: Reading, entry: FrameIn, named: ReadonlySet<string>): string | null {
+function beatProblem({ attempts, entries }: Reading, entry: FrameIn, named: ReadonlySet<string>): string | null {
   for (const token of named) {
     const attempt = attempts.get(token);
     if (attempt === undefined) return `names ${token}, which was never assigned`;
@@ -181,12 +182,7 @@ function beatProblem({ attempts, entries, links }: Reading, entry: FrameIn, name
       return `names ${token}, which has ended`;
     if (knew(entry, attempt.acks, entries)) return `names ${token}, whose result was acked`;
   }
-  // A result that comes on another connection at about this time may have been sent before.
-  const hasMoved = links.some(({ link }) => link !== entry.link);
-  const missing = runningAt([...attempts.values()], entry.index).find((attempt) => {
-    if (named.has(attempt.token) || mayKnow(entry, attempt.losses)) return false;
-    return !(hasMoved && attempt.results.some((result) => result.entry.link !== entry.link && result.entry.at < entry.at + 150));
-  });
+  const missing = runningAt(attempts, entry).find((attempt) => !named.has(attempt.token) && !mayKnow(entry, attempt.losses));
   return missing === undefined ? null : `does not name ${missing.token}, which runs`;
 }
 

@@ -4,7 +4,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { type Result, ResultSchema } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { type AttemptReading, knew, type LinkReading, mayKnow, type Reading, stalledMs } from '../reading.ts';
+import { type AttemptReading, knew, type LinkReading, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
 import { parametersOf } from './work.ts';
 
@@ -129,8 +129,9 @@ function checkDelivery({ entries }: Reading, link: LinkReading, attempt: Attempt
   const waits = link.hellos.some(({ hello }) => hello.inFlight.some((held) => held.leaseToken === token && held.resultWaiting));
   const wasSent = results.some(({ entry }) => entry.index < link.welcome!.entry.index);
   if (!waits && !wasSent) return;
-  if (mayKnow(link.welcome.entry, acks) || losses.some(({ link: at, index }) => at === link.link || index < link.welcome!.entry.index))
-    return;
+  // One that is acked right after Welcome, for what came before, need not be sent again.
+  if (acks.some(({ index, at }) => index < link.welcome!.entry.index || at < link.welcome!.entry.at + soonMs)) return;
+  if (losses.some(({ link: at, index }) => at === link.link || index < link.welcome!.entry.index)) return;
   const dueAt = link.welcome.entry.at + soonMs + stalledMs(entries, link.welcome.entry.at, link.welcome.entry.at + soonMs);
   if (here.length > 0) shown();
   else if (link.until > dueAt)

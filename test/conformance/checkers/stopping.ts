@@ -2,27 +2,31 @@
  * Duties of stopping and moving: W37 to W40.
  */
 import type { EntryOf } from '../history.ts';
-import { type AttemptReading, type FrameIn, knew, type LinkReading, type Reading, stalledMs } from '../reading.ts';
+import { type AttemptReading, type FrameIn, knew, type LinkReading, mayKnow, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers, Findings } from './checker.ts';
 import { parametersOf, runningAt } from './work.ts';
 
 /** How long a thing may take that is to happen at once, in milliseconds. */
 const soonMs = 1_500;
 
+/** Frames that a worker sends in one turn come within this time, in milliseconds. */
+const sameTurnMs = 50;
+
 export const stoppingCheckers: Checkers = {
   W37({ attempts, entries, links, drainAskedAt }, { shown, fault }) {
     for (const { token, assignment, cancels, losses, results, replies } of attempts.values()) {
       const first = results[0];
       const { case: outcome } = first?.result.outcome ?? {};
-      if (cancels.length === 0) {
-        if (outcome === 'cancelled' && (first?.entry.at ?? 0) < drainAskedAt)
-          fault(first!.entry, `${token} ended as cancelled, and nobody had asked`);
+      if (outcome === 'cancelled' && !mayKnow(first!.entry, cancels)) {
+        if (first!.entry.at < drainAskedAt) fault(first!.entry, `${token} ended as cancelled, and nobody had asked`);
         continue;
       }
       if (losses.length > 0 || !replies.some((reply) => reply.accepted)) continue;
       const told = cancels.find(({ knownFrom }) => knownFrom < Number.POSITIVE_INFINITY);
       if (told === undefined) continue;
-      const wasKnown = first !== undefined && knew(first.entry, cancels, entries);
+      // What had ended in the same turn in which the cancel came is told as it ended.
+      const wasKnown =
+        first !== undefined && knew(first.entry, cancels, entries) && first.entry.at - entries[told.knownFrom]!.at > sameTurnMs;
       const ms = Number((parametersOf(assignment) as { ms?: number }).ms ?? 0);
       const link = links.find((candidate) => candidate.link === told.link);
       const overAt = first?.entry.at ?? entries.at(-1)!.at;
@@ -30,8 +34,9 @@ export const stoppingCheckers: Checkers = {
       const isSlow = assignment.type === 'conformance.sleep' && ms > 10_000 && assignment.runTimeoutMs === 0n && lateMs > soonMs;
       if (isSlow && (link?.until ?? 0) > told.at + soonMs)
         fault(first?.entry ?? entries.at(-1), `${token} was to stop, and ran on for ${Math.round(lateMs)} ms`);
+      else if (outcome === 'cancelled') shown();
       else if (first === undefined || !wasKnown) continue;
-      else if (outcome === 'cancelled' || outcome === 'output' || assignment.runTimeoutMs > 0n) shown();
+      else if (outcome === 'output' || assignment.runTimeoutMs > 0n) shown();
       else fault(first.entry, `${token} was to stop, and ended with ${outcome}, not with cancelled or its output`);
     }
   },
@@ -107,7 +112,7 @@ function checkDrainSaid({ entries, attempts }: Reading, link: LinkReading, asked
   if (drain === undefined) {
     if (link.until > dueAt)
       fault(link.frames.find(({ at }) => at > dueAt) ?? link.frames.at(-1), `did not say Drain on connection ${link.link}`);
-    else if (link.closed !== null && runningAt([...attempts.values()], link.closed.index).length > 0 && link.closingAt > link.closed.at)
+    else if (link.closed !== null && runningAt(attempts, link.closed).length > 0 && link.closingAt > link.closed.at)
       fault(link.closed, 'ended without Drain while attempts ran');
     return;
   }

@@ -3,7 +3,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Assignment, Payload } from '@workflow-orchestrator/proto';
-import { type AttemptReading, type Reading, stalledMs } from '../reading.ts';
+import type { Entry } from '../history.ts';
+import { type AttemptReading, acrossLinksMs, type Reading, stalledMs } from '../reading.ts';
 import type { Checkers } from './checker.ts';
 
 export const workCheckers: Checkers = {
@@ -15,7 +16,7 @@ export const workCheckers: Checkers = {
         if (entry.frame.body.case !== 'credit') continue;
         const granted = Number(entry.frame.body.value.granted);
         const assigned = assignedBefore(outs, entry.index);
-        const running = runningAt([...attempts.values()], entry.index);
+        const running = runningAt(attempts, entry);
         const most = assigned + slots - running.length;
         if (granted < last) fault(entry, `granted ${granted} after ${last}: it never falls`);
         else if (granted > most)
@@ -41,7 +42,7 @@ export const workCheckers: Checkers = {
   W18({ entries, attempts, slots }, { shown, fault }) {
     for (const entry of entries) {
       if (entry.kind !== 'in' || entry.frame?.body.case !== 'assignReplies') continue;
-      const running = runningAt([...attempts.values()], entry.index + 1);
+      const running = runningAt(attempts, { ...entry, index: entry.index + 1 });
       if (running.length > slots)
         fault(entry, `holds ${running.length} attempts that run, with ${slots} slots: ${running.map(({ token }) => token).join(' ')}`);
       else if (running.length === slots) shown();
@@ -172,13 +173,18 @@ export const workCheckers: Checkers = {
   },
 };
 
-/** Attempts that run for all that is known before an index: accepted, no result, not revoked. */
-export function runningAt(attempts: readonly AttemptReading[], index: number): AttemptReading[] {
-  return attempts.filter(({ replies, results, losses }) => {
-    if (!replies.some(({ entry, accepted }) => accepted && entry.index < index)) return false;
-    if (results.some(({ entry }) => entry.index < index)) return false;
-    return !losses.some((loss) => loss.index < index);
+/** Attempts that run for all that is known before `place`: accepted, no result, not revoked. */
+export function runningAt(attempts: ReadonlyMap<string, AttemptReading>, place: Pick<Entry, 'index' | 'at' | 'link'>): AttemptReading[] {
+  return [...attempts.values()].filter(({ replies, results, losses }) => {
+    if (!replies.some(({ entry, accepted }) => accepted && entry.index < place.index)) return false;
+    if (results.some(({ entry }) => wasBefore(entry, place))) return false;
+    return !losses.some((loss) => loss.index < place.index);
   });
+}
+
+/** Whether it came before, or may have been sent before: two connections are read in no order. */
+function wasBefore(entry: Entry, place: Pick<Entry, 'index' | 'at' | 'link'>): boolean {
+  return entry.index < place.index || (entry.link !== place.link && entry.at < place.at + acrossLinksMs);
 }
 
 /** The input as R24 tells it. */

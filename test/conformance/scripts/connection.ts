@@ -77,6 +77,7 @@ export const connectionScripts: readonly Script[] = [
       link.mute();
       await stage.readyAfter(link, 3 * stage.timers.leaseMs + 5_000);
       link.unmute();
+      await stage.pause(1_300);
       stage.ackAll();
       stage.habits.ack = true;
       await stage.over([running!]);
