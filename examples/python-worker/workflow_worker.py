@@ -1,4 +1,4 @@
-"""A worker for the Workflow Orchestrator: the protocol of proto/PROTOCOL.md over asyncio, in one file.
+"""A worker for the Workflow Orchestrator: the protocol of proto/PROTOCOL.md over asyncio. One connection is in stream.py, all else is here.
 
     worker = Worker(url, "my-worker", slots=4)
     worker.handle("greet", greet)           # async def greet(job): return {"hello": job.parameters["name"]}
@@ -95,6 +95,7 @@ class Worker:
         self.urls = [stream_url(url) for url in ([urls] if isinstance(urls, str) else urls)]
         self.id, self.slots, self.token, self.labels = worker_id, slots, token, labels or {}
         self.instance, self.connections, self.session = uuid.uuid4().hex, 0, ""
+        self.learned, self.welcomed = [], None
         self.types = {}
         self.attempts, self.handlers = {}, set()
         self.tasks = set()
@@ -131,29 +132,43 @@ class Worker:
     # --- connection ---
 
     async def _keep_connected(self):
-        failures = place = 0
+        """Rounds over all addresses, without limit; a pause comes after a round, not within it (R54)."""
+        failures, away = 0, None
         while True:
-            retry_after_s = 0.0
-            try:
-                link = await self._greet(self.urls[place % len(self.urls)])
-            except (OSError, asyncio.TimeoutError, websockets.WebSocketException, Refused) as error:
-                retry_after_s = retry_after(error)
-                log.warning("%s: %s", self.urls[place % len(self.urls)], error or type(error).__name__)
+            asked_s = 0.0
+            for url in self._round(away):
+                try:
+                    link = await self._greet(url)
+                    break
+                except (OSError, asyncio.TimeoutError, websockets.WebSocketException, Refused) as error:
+                    asked_s = max(asked_s, retry_after(error))
+                    log.warning("%s: %s", url, error or type(error).__name__)
             else:
-                failures, old, self.link = 0, self.link, link
-                if old is not None:
-                    old.close(1001)  # R53
-                self._begin(link)
-                await link.leave.wait()
-                if link.go_away_s is not None:
-                    await asyncio.sleep(link.go_away_s)
-                    place += 1
-                    continue
-            # R54: grows, by chance, and stays short while leases may hold.
-            urgent = self.attempts and time.monotonic() - self.broken_at < GRACE_S
-            pause_s = min(0.2 if urgent else 5.0, 0.1 * 2 ** min(failures, 6)) * (0.5 + random.random() / 2)
-            failures, place = failures + 1, place + 1
-            await asyncio.sleep(max(pause_s, retry_after_s))
+                failures += 1
+                await self._pause(failures, asked_s)
+                continue
+            failures, old, self.link = 0, self.link, link
+            if old is not None:
+                old.close(1001)  # R53
+            self.welcomed, away = url, None
+            self._begin(link)
+            await link.leave.wait()
+            if link.go_away_s is None:
+                await self._pause(0, 0.0)
+            else:
+                away = url
+                await asyncio.sleep(link.go_away_s)
+
+    def _round(self, away):
+        """Each address once: those that a coordinator named, the one that welcomed last, the program's own; the one that goes away comes last."""
+        urls = dict.fromkeys([*self.learned, *([self.welcomed] if self.welcomed else []), *self.urls])
+        return sorted(urls, key=lambda url: url == away)
+
+    async def _pause(self, failures, asked_s):
+        """Grows, by chance, and stays short while leases may hold (R54)."""
+        urgent = self.attempts and time.monotonic() - self.broken_at < GRACE_S
+        pause_s = min(0.2 if urgent else 5.0, 0.1 * 2 ** min(failures, 6)) * (0.5 + random.random() / 2)
+        await asyncio.sleep(max(pause_s, asked_s * (1 + random.random())))
 
     async def _greet(self, url):
         """A welcomed connection (R10 to R15)."""
@@ -202,7 +217,7 @@ class Worker:
     def _begin(self, link):
         """After Welcome (R15): what was abandoned goes, what waits is sent."""
         self.session = link.welcome.session_id
-        self.urls += [url for url in map(stream_url, link.welcome.coordinator_urls) if url not in self.urls]
+        self.learned = [stream_url(url) for url in link.welcome.coordinator_urls]
         for verdict in link.welcome.verdicts:
             if verdict.verdict == pb.InFlightVerdict.ABANDON:
                 self._forget(verdict.lease_token)
