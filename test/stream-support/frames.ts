@@ -128,7 +128,7 @@ export function sayWorkerFrame({ body }: WorkerFrame): string {
     case 'drain':
       return `drain (${body.value.reason})`;
     case 'error':
-      return `error ${body.value.code}: ${body.value.message}`;
+      return `error ${body.value.fatal ? 'fatal ' : ''}${body.value.code}: ${body.value.message}`;
     case undefined:
       return 'nothing';
     default:

@@ -179,6 +179,17 @@ t.test('a result without an ack is sent again on the same connection (R40)', asy
   t.same(live(story, 15_000), ['1 > results a:output']);
 });
 
+t.test('each result is sent again in its own time, also after another one was (R40)', async (t) => {
+  const story = new WorkerStory().ready();
+  story.receive(give('a', 'b'));
+  story.finish('a');
+  live(story, 10_000);
+  story.finish('b');
+  t.same(live(story, 5_000), ['1 > results a:output']);
+  t.same(live(story, 10_000), ['1 > results b:output']);
+  t.same(live(story, 5_000), ['1 > results a:output']);
+});
+
 t.test('too many results without an ack: no more credit until acks come (R40)', async (t) => {
   const story = new WorkerStory({ workerResultsKept: 2 }).ready();
   story.receive(give('a', 'b', 'c'));
@@ -215,7 +226,8 @@ t.test('greeting: no connection, no Welcome, a refusal: the next address at once
   t.match(silent.notes.at(-1), /ws:\/\/one\/workers: refused: WORKER_ID_TAKEN: taken; trying ws:\/\/two\/workers/);
   t.same(silent.advance(0), ['connect 4 ws://two/workers']);
   silent.open();
-  t.same(silent.receive(give('a')), ['close 4 1002'], 'the first frame was no Welcome');
+  const wrong = '4 > error fatal UNEXPECTED_FRAME: the first frame was assignments, not welcome';
+  t.same(silent.receive(give('a')), [wrong, 'close 4 1002'], 'the first frame was no Welcome');
 });
 
 t.test('the pause grows from 100 ms to 5 s, half of it by chance (R54)', async (t) => {
@@ -304,10 +316,23 @@ t.test('numbers: doubles, gaps, unreadable frames, unknown bodies (R5, R7, R8)',
   t.same(story.receiveFrame(coordinatorFrame(2, 0, give('b'))), [], 'a double');
   t.same(story.receive({ case: undefined }), ['1 > error UNEXPECTED_FRAME: frame 3 has no body that protocol 1 knows']);
   t.same(story.receiveUnreadable(), ['1 > error BAD_FRAME: no frame']);
-  t.same(story.receiveFrame(coordinatorFrame(6, 0, give('b'))), ['close 1 1002', 'disconnected'], 'a gap');
+  const gap = '1 > error fatal BAD_FRAME: frame 6 came where 4 was expected: frames were lost';
+  t.same(story.receiveFrame(coordinatorFrame(6, 0, give('b'))), [gap, 'close 1 1002', 'disconnected'], 'a gap');
+  const boasted = new WorkerStory().ready();
+  const boast = '1 > error fatal BAD_FRAME: frame 2 acknowledges 99, but only 2 were sent';
+  t.same(
+    boasted.receiveFrame(coordinatorFrame(2, 99, give('b'))),
+    [boast, 'close 1 1002', 'disconnected'],
+    'an ack of what was never sent',
+  );
   const flooded = new WorkerStory().ready();
   for (let i = 1; i < 100; i += 1) flooded.receiveUnreadable();
-  t.same(flooded.receiveUnreadable(), ['close 1 1002', 'disconnected']);
+  const last = '1 > error fatal LIMIT_EXCEEDED: 100 bad frames; the last: no frame';
+  t.same(flooded.receiveUnreadable(), [last, 'close 1 1002', 'disconnected']);
+  const greeting = new WorkerStory();
+  greeting.start();
+  greeting.open();
+  t.same(greeting.receiveUnreadable(), ['1 > error fatal BAD_FRAME: no frame', 'close 1 1002']);
 });
 
 t.test('GoAway: connects elsewhere first, uses the old connection meanwhile, then leaves it (R53)', async (t) => {

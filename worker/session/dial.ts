@@ -7,9 +7,11 @@
  * 3. A round begins with the addresses that a coordinator named in its Welcome, then the one that welcomed last, then those of the program in their
  *    order. After GoAway the one that goes away comes last.
  */
-import { closeCodes } from '@workflow-orchestrator/proto';
+import { create } from '@bufbuild/protobuf';
+import { closeCodes, type ProtocolErrorCode, ProtocolErrorSchema } from '@workflow-orchestrator/proto';
 import { reconnectDelayMs } from './backoff.ts';
-import { newWire, type Ready, type WorkerOutput, type WorkerSession } from './state.ts';
+import { sendFrame } from './outgoing.ts';
+import { newWire, type Ready, type Wire, type WorkerOutput, type WorkerSession } from './state.ts';
 
 /** Starts to connect, now. */
 export function dial(session: WorkerSession, previous: Ready | null, at: number, outputs: WorkerOutput[]): void {
@@ -86,6 +88,12 @@ export function giveUpDial(session: WorkerSession, code: number, what: string, a
 export function giveUpReady(session: WorkerSession, ready: Ready, code: number, what: string, at: number, outputs: WorkerOutput[]): void {
   outputs.push({ kind: 'close', link: ready.wire.link, code, reason: what });
   readyGone(session, ready, what, at, outputs);
+}
+
+/** Says what was wrong, as the last frame of a connection that is given up for it (R5, R6, R8). */
+export function accuse(wire: Wire, code: ProtocolErrorCode, message: string, outputs: WorkerOutput[]): void {
+  const error = create(ProtocolErrorSchema, { code, message, frameSeq: BigInt(wire.numbering.handled), fatal: true });
+  sendFrame(wire, { case: 'error', value: error }, outputs);
 }
 
 /** The connection in use is gone. */

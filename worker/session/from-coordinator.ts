@@ -15,7 +15,7 @@ import {
 } from '@workflow-orchestrator/proto';
 import { streamUrl } from '../url.ts';
 import { begin, cancelAttempt, forgetResult, loseAttempt, whyNot } from './attempts.ts';
-import { dialElsewhere, giveUpReady } from './dial.ts';
+import { accuse, dialElsewhere, giveUpReady } from './dial.ts';
 import type { Phase, Ready, WorkerOutput, WorkerSession } from './state.ts';
 
 /** Takes in Welcome (R15): the connection is the one in use from now on. */
@@ -147,7 +147,9 @@ export function complain(
   const { wire } = ready;
   wire.badFrames += 1;
   if (wire.badFrames >= session.limits.frameErrors) {
-    giveUpReady(session, ready, closeCodes.badFrame, `${wire.badFrames} bad frames; the last: ${message}`, at, outputs);
+    const all = `${wire.badFrames} bad frames; the last: ${message}`;
+    accuse(wire, 'LIMIT_EXCEEDED', all, outputs);
+    giveUpReady(session, ready, closeCodes.badFrame, all, at, outputs);
     return;
   }
   session.errors.push(create(ProtocolErrorSchema, { code, message, frameSeq: BigInt(wire.numbering.handled), fatal: false }));

@@ -8,9 +8,16 @@
  * 3. Never more handlers run or linger than there are slots.
  * 4. The worker ends by its own will only: it connects again without limit (R54).
  */
-import { type CoordinatorFrame, closeCodes, type NumberVerdict, takeNumbers, takeUnread } from '@workflow-orchestrator/proto';
+import {
+  type CoordinatorFrame,
+  closeCodes,
+  type NumberVerdict,
+  type ProtocolErrorCode,
+  takeNumbers,
+  takeUnread,
+} from '@workflow-orchestrator/proto';
 import { abandonAll, endOverdue, finishAttempt } from './attempts.ts';
-import { closeAll, dial, dialFailed, giveUpDial, giveUpReady, readyGone } from './dial.ts';
+import { accuse, closeAll, dial, dialFailed, giveUpDial, giveUpReady, readyGone } from './dial.ts';
 import { complain, handleBody, handleWelcome } from './from-coordinator.ts';
 import type { Outcome } from './outcome.ts';
 import { flushInto, sendEmptyHeartbeat, sendHello } from './outgoing.ts';
@@ -60,11 +67,14 @@ export function receive(session: WorkerSession, link: number, frame: Coordinator
   if (ready !== null && ready.wire.link === link) {
     const verdict = take(ready.wire, frame, at);
     if (verdict.kind === 'next') handleBody(session, ready, frame.body, at, outputs);
-    else if (verdict.kind === 'broken') giveUpReady(session, ready, closeCodes.badFrame, verdict.message, at, outputs);
+    else if (verdict.kind === 'broken') {
+      accuse(ready.wire, 'BAD_FRAME', verdict.message, outputs);
+      giveUpReady(session, ready, closeCodes.badFrame, verdict.message, at, outputs);
+    }
   } else if (phase.kind === 'greeting' && phase.wire.link === link) {
     const verdict = take(phase.wire, frame, at);
     if (verdict.kind === 'next') greet(session, phase, frame, at, outputs);
-    else if (verdict.kind === 'broken') giveUpDial(session, closeCodes.badFrame, verdict.message, at, outputs);
+    else if (verdict.kind === 'broken') refuseGreeting(session, phase.wire, 'BAD_FRAME', verdict.message, at, outputs);
   }
   endIfDone(session, at, outputs);
   arm(session, outputs);
@@ -80,7 +90,7 @@ export function receiveUnreadable(session: WorkerSession, link: number, problem:
     takeUnread(ready.wire.numbering);
     complain(session, ready, 'BAD_FRAME', problem, at, outputs);
   } else if (phase.kind === 'greeting' && phase.wire.link === link) {
-    giveUpDial(session, closeCodes.badFrame, problem, at, outputs);
+    refuseGreeting(session, phase.wire, 'BAD_FRAME', problem, at, outputs);
   }
   arm(session, outputs);
   return outputs;
@@ -156,7 +166,20 @@ function greet(
   if (body.case === 'welcome') handleWelcome(session, phase, body.value, at, outputs);
   else if (body.case === 'error')
     giveUpDial(session, closeCodes.goingAway, `refused: ${body.value.code}: ${body.value.message}`, at, outputs);
-  else giveUpDial(session, closeCodes.badFrame, `the first frame was ${body.case ?? 'unknown'}, not welcome`, at, outputs);
+  else refuseGreeting(session, phase.wire, 'UNEXPECTED_FRAME', `the first frame was ${body.case ?? 'unknown'}, not welcome`, at, outputs);
+}
+
+/** What came instead of Welcome makes no sense. */
+function refuseGreeting(
+  session: WorkerSession,
+  wire: Wire,
+  code: ProtocolErrorCode,
+  message: string,
+  at: number,
+  outputs: WorkerOutput[],
+): void {
+  accuse(wire, code, message, outputs);
+  giveUpDial(session, closeCodes.badFrame, message, at, outputs);
 }
 
 function checkPhase(session: WorkerSession, at: number, outputs: WorkerOutput[]): void {
@@ -199,6 +222,9 @@ function resend(session: WorkerSession, at: number, outputs: WorkerOutput[]): vo
     if (ended.sentAt === null || at - ended.sentAt < resultResendMs || count >= resendBatch) break;
     ended.sentAt = null;
     session.unsent.add(token);
+    // To the end: `ended` stays in the order in which results were last sent, so the first one is the next that is due.
+    session.ended.delete(token);
+    session.ended.set(token, ended);
     count += 1;
   }
   if (count > 0) outputs.push({ kind: 'wake' });

@@ -139,6 +139,7 @@ export interface WorkerSession {
   readonly random: () => number;
   phase: Phase;
   readonly running: Map<string, Running>;
+  /** In the order in which they were last sent; those not sent on this connection come last. */
   readonly ended: Map<string, Ended>;
   /** Forgotten attempts whose handlers have not returned, with their types: they take a slot. */
   readonly lingering: Map<string, string>;
