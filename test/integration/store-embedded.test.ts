@@ -1,20 +1,17 @@
-/**
- * The embedded store: the contract of stores, and what becomes of it when its process, its thread, its file or its disk fails.
- */
+/** The embedded store holds the contract of stores. */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
-import type { Store } from '../../coordinator/store/store.ts';
+import { type EmbeddedStore, openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
 import { storeContract } from '../store-contract/contract.ts';
 
 const quiet = { info: () => {}, warn: () => {} };
 
 storeContract(t, 'embedded', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'wf-embedded-'));
-  const opened: Store[] = [];
+  const opened: EmbeddedStore[] = [];
   return {
     isShared: false,
     open: async () => {
