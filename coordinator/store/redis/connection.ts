@@ -60,6 +60,9 @@ const WRITTEN_NEVER = "Stream isn't writeable";
 const PASSING =
   /(?:^|[ -])(LOADING|READONLY|OOM|MISCONF|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)(?= |$)/;
 const FACTS_EVERY_MS = 30_000;
+/** A server that stands still does not answer the end of a connection: then it is cut. */
+const DISCONNECT_MS = 100;
+const CLOSE_MS = 2 * DISCONNECT_MS;
 
 export class RedisConnection {
   readonly #redis: Redis;
@@ -83,8 +86,7 @@ export class RedisConnection {
       connectTimeout: limits.redisConnectMs,
       // What is sent while the connection is set up; other calls have a deadline of their own, which is shorter.
       commandTimeout: Math.max(limits.redisConnectMs, 2 * callMs),
-      // A frozen server never answers the end of a connection.
-      disconnectTimeout: 100,
+      disconnectTimeout: DISCONNECT_MS,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
@@ -168,7 +170,12 @@ export class RedisConnection {
     clearInterval(this.#factsTimer);
     if (this.#redis.status === 'end') return;
     await new Promise<void>((resolve) => {
-      this.#redis.once('end', resolve);
+      // It says nothing more when it was just about to connect again.
+      const timer = setTimeout(resolve, CLOSE_MS);
+      this.#redis.once('end', () => {
+        clearTimeout(timer);
+        resolve();
+      });
       this.#redis.disconnect();
     });
   }
