@@ -11,8 +11,8 @@ export interface TcpProxy {
   cut(): void;
   /** Lets connections stand, and nothing through, until `mend`. */
   freeze(): void;
-  /** Lets what clients send through, and no answer, until `mend`. Resolves when an answer was swallowed. */
-  mute(): Promise<void>;
+  /** Lets what clients send through, and no answer, until `mend`. */
+  mute(): void;
   mend(): void;
   close(): Promise<void>;
 }
@@ -21,7 +21,6 @@ export interface TcpProxy {
 export async function startProxy(target: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let state: 'open' | 'cut' | 'frozen' | 'muted' = 'open';
-  let onSwallowed = () => {};
   const server = createServer((inner) => {
     if (state === 'cut') {
       inner.destroy();
@@ -33,7 +32,6 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     for (const [from, to] of [pair, [outer, inner] as const]) {
       from.on('data', (chunk) => {
         if (state === 'open' || (state === 'muted' && from === inner)) to.write(chunk);
-        else if (state === 'muted') onSwallowed();
       });
       from.on('error', () => {});
       from.on('close', () => {
@@ -59,9 +57,6 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     },
     mute: () => {
       state = 'muted';
-      return new Promise<void>((resolve) => {
-        onSwallowed = resolve;
-      });
     },
     mend: () => {
       state = 'open';
