@@ -39,6 +39,7 @@ const now: Call[] = [];
 const later: Work[] = [];
 let db: Database;
 let isBroken = false;
+let isEnding = false;
 let isUpkeepDue = true;
 let isUpkeepRunning = false;
 let sinceLook = 0;
@@ -49,8 +50,10 @@ function say(message: ThreadMessage): void {
   port.postMessage(message);
 }
 
-function accept(call: Call): void {
-  if (call.kind in LATER) {
+function accept(call: Call | 'close'): void {
+  if (call === 'close') {
+    isEnding = true;
+  } else if (call.kind in LATER) {
     const start = LATER[call.kind as keyof Later] as (db: Database, request: unknown) => Generator<undefined, unknown>;
     later.push({ id: call.id, steps: start(db, call.request) });
   } else {
@@ -119,13 +122,15 @@ function writtenBack(): null {
 /** Works until nothing is left. */
 function work(): void {
   for (;;) {
-    for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) accept(got.message as Call);
+    for (let got = receiveMessageOnPort(port); got !== undefined; got = receiveMessageOnPort(port)) accept(got.message as Call | 'close');
     const call = now.shift();
     if (call !== undefined) {
       answerNow(call);
     } else if (later.length > 0) {
-      stepLater(later.shift()!);
-    } else if (isUpkeepDue && !isUpkeepRunning) {
+      const next = later.shift()!;
+      // What nobody asked for goes on at the next start.
+      if (next.id !== null || !isEnding) stepLater(next);
+    } else if (isUpkeepDue && !isUpkeepRunning && !isEnding) {
       isUpkeepDue = false;
       isUpkeepRunning = true;
       later.push({ id: null, steps: upkeep(db) });
@@ -144,29 +149,29 @@ function work(): void {
   }
 }
 
-try {
-  db = new Database(path);
-  db.prepare();
-  say({ kind: 'ready' });
-  port.on('message', (call: Call | 'close') => {
-    if (call === 'close') return end();
-    accept(call);
-    work();
-  });
+/** All that was asked for is answered; at the end the log is left empty where nobody reads. */
+function run(): void {
   work();
-} catch (error) {
-  say({ kind: 'cannot', message: failureOf(error).message });
-  port.close();
-}
-
-/** All that was asked for is answered; the log is left empty where nobody reads. */
-function end(): void {
-  work();
+  if (!isEnding) return;
   try {
     db.writeBack(true);
   } catch {
     // It is written back at the next start.
   }
   db.close();
+  port.close();
+}
+
+try {
+  db = new Database(path);
+  db.prepare();
+  say({ kind: 'ready' });
+  port.on('message', (call: Call | 'close') => {
+    accept(call);
+    run();
+  });
+  run();
+} catch (error) {
+  say({ kind: 'cannot', message: failureOf(error).message });
   port.close();
 }
