@@ -99,9 +99,12 @@ t.test('no version goes back, whatever order they come in', { skip }, async (t) 
   await view.show(next, [blueWorkflow(1, 7)]);
   t.same(await version(), ['2', '7']);
   t.same(await view.show(old, [blueWorkflow(1, 7), blueWorkflow(2, 7)]), { kind: 'fenced' }, 'whoever was replaced shows nothing');
+  t.match(view.health(), { health: 'DEGRADED', detail: /later owner/ });
   t.same(await version(), ['2', '7']);
   t.equal(await redis.exists(`wf:{0}:live:${idOf(2)}`), 0);
   t.not(await view.get(idOf(1)), null);
+  await view.show(next, [blueWorkflow(3, 1)]);
+  t.match(view.health(), { health: 'OK' });
 });
 
 t.test('two coordinators at once: the versions that are seen only grow', { skip }, async (t) => {

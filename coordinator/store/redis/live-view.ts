@@ -96,6 +96,8 @@ export class RedisLiveView implements LiveView {
   });
   readonly #pace = new HistoryPace(() => performance.now());
   #isShowing = false;
+  /** What was shown last was refused: a later owner shows. */
+  #isFenced = false;
   #reads = 0;
 
   constructor(redis: RedisConnection, keys: Keys) {
@@ -114,11 +116,12 @@ export class RedisLiveView implements LiveView {
         const answers = await Promise.all(
           chunks.map(({ keys, args }, index) => {
             const told = index === chunks.length - 1 ? message : '';
-            const head = [ownership.epoch, SHARD, limits.liveViewOpenTtlMs, this.#keys.changes, told];
+            const head = [ownership.epoch, SHARD, limits.liveViewEndedTtlMs, this.#keys.changes, told];
             return this.#redis.run(SHOW, [this.#keys.liveEpoch, ...keys], [...head, ...args]);
           }),
         );
-        return answers.includes('fenced') ? ({ kind: 'fenced' } as const) : ({ kind: 'kept' } as const);
+        this.#isFenced = answers.includes('fenced');
+        return this.#isFenced ? ({ kind: 'fenced' } as const) : ({ kind: 'kept' } as const);
       });
     } finally {
       this.#isShowing = false;
@@ -170,6 +173,11 @@ export class RedisLiveView implements LiveView {
   health(): TierHealth {
     const name = 'redis (live view)';
     const trouble = this.#breaker.trouble;
+    if (trouble === null && this.#isFenced) {
+      const detail =
+        'it shows a later owner of the shard, of this database or of another that used the same Redis: nothing of this one is shown';
+      return { name, health: 'DEGRADED', detail };
+    }
     if (trouble === null) return { name, health: 'OK', detail: 'connected' };
     const detail = `${trouble.message}, since ${new Date(trouble.since).toISOString()}; reads are slower, nothing is lost`;
     return { name, health: this.#breaker.isOpen ? 'DOWN' : 'DEGRADED', detail };
