@@ -250,17 +250,13 @@ function checkUrl(url: string): void {
 
 function asFailure(error: unknown): RedisFailure {
   if (error instanceof RedisFailure) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const kind = !(error instanceof Error)
-    ? 'unknown'
-    : message.startsWith(WRITTEN_NEVER)
-      ? 'notSent'
-      : error.name !== 'ReplyError'
-        ? 'unknown'
-        : PASSING.test(message)
-          ? 'refused'
-          : 'rejected';
-  return new RedisFailure(kind, message, { cause: error });
+  const options = { cause: error };
+  if (!(error instanceof Error)) return new RedisFailure('unknown', String(error), options);
+  const { name, message } = error;
+  if (message.startsWith(WRITTEN_NEVER)) return new RedisFailure('notSent', 'the connection is closed', options);
+  if (name === 'ReplyError') return new RedisFailure(PASSING.test(message) ? 'refused' : 'rejected', message, options);
+  if (name === 'MaxRetriesPerRequestError') return new RedisFailure('unknown', 'the connection broke before Redis answered', options);
+  return new RedisFailure('unknown', message, options);
 }
 
 /** A failed read as the callers of a store know it: whether the same may work later. */
