@@ -210,6 +210,8 @@ export const limits = {
   /** Time for Redis to take a connection, and to answer a commit or a question of ownership. */
   redisConnectMs: 2_000,
   redisCommandMs: 1_500,
+  /** Time for Redis to answer one step of a read, and what no acknowledgement waits for. */
+  redisStepMs: 3_000,
   /** How long Redis without PostgreSQL keeps what has ended: 7 days. */
   redisRetentionMs: 7 * 24 * 3_600_000,
   /** Workflows, and bytes of their events, that are archived in one call. */

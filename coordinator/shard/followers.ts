@@ -82,6 +82,10 @@ function archiveProjector({ store: { archive }, table, ports, onBroken }: Follow
 
 function liveViewProjector({ store: { liveView }, ports, ownership, onBroken }: FollowerParts): Projector | null {
   if (liveView === null) return null;
-  const write = (workflows: readonly ArchivedWorkflow[]) => liveView.show(ownership(), workflows);
+  // What it does not take is not kept for later: a view that is away would cost the memory of everything that ends meanwhile.
+  const write = async (workflows: readonly ArchivedWorkflow[]) => {
+    await liveView.show(ownership(), workflows);
+    return { kind: 'kept' } as const;
+  };
   return new Projector({ write, everyMs: limits.liveViewMs, ports, onEndWritten: () => {}, onBroken });
 }

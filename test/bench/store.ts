@@ -1,7 +1,7 @@
 /**
  * What keeping costs: batches through each store, one in flight, as a shard commits them.
  *
- *     node --conditions=workflow-orchestrator test/bench/store.ts [--store memory,embedded] [--seconds 5] [--events 1000000] [--dir folder]
+ *     node --conditions=workflow-orchestrator test/bench/store.ts [--store memory,embedded,redis-always,redis-everysec] [--seconds 5] [--events 1000000] [--dir folder]
  *
  * Prints for each store: commits of one event (time from call to answer), commits of 500 events one after the other, the same while a checkpoint and an
  * archive are written, workflows archived per second, and how long a load of `--events` takes. `cpu` is of the main thread's process, its threads included;
@@ -15,8 +15,10 @@ import { parseArgs } from 'node:util';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
+import { openRedisStore } from '../../coordinator/store/redis/store.ts';
 import type { ArchivedWorkflow, JournalBatch, JournalEntry, Ownership, Store } from '../../coordinator/store/store.ts';
 import { fold } from '../engine-support/snapshots.ts';
+import { type Persistence, startRedis } from '../services/redis-process.ts';
 import { definitionOf } from '../store-contract/events.ts';
 
 const { values } = parseArgs({
@@ -37,6 +39,16 @@ interface Measured {
   readonly dispose: () => Promise<void>;
 }
 
+/** A `redis-server` of its own, as durable as `persistence` says. */
+async function redis(persistence: Persistence): Promise<Measured> {
+  const server = await startRedis(persistence);
+  return {
+    open: () => openRedisStore({ url: server.url, log: { info: () => {}, warn: (message) => console.log(message) } }),
+    bytes: () => 0,
+    dispose: () => server.close(),
+  };
+}
+
 const STORES: Readonly<Record<string, () => Promise<Measured>>> = {
   memory: async () => {
     const journal = new MemoryJournal();
@@ -51,6 +63,8 @@ const STORES: Readonly<Record<string, () => Promise<Measured>>> = {
       dispose: async () => rmSync(dataDir, { recursive: true }),
     };
   },
+  'redis-always': () => redis('always'),
+  'redis-everysec': () => redis('everysec'),
 };
 
 const { stored, graph } = definitionOf('bench');

@@ -45,12 +45,7 @@ export interface Database {
 }
 
 /** A rule of the database that is broken on purpose. */
-export type Flaw =
-  | 'fence without epoch'
-  | 'fence without last_seq'
-  | 'reclaim without a new epoch'
-  | 'acquire ignores the lease'
-  | 'term per process';
+export type Flaw = 'fence without epoch' | 'fence without last_seq' | 'reclaim without a new epoch' | 'acquire ignores the lease';
 
 /** A new database. */
 export function newDatabase(): Database {
@@ -58,12 +53,12 @@ export function newDatabase(): Database {
 }
 
 /** Does a statement at `now`. */
-export function apply(database: Database, statement: Statement, now: number, leaseMs: number, flaw: Flaw | null): Answer {
+export function apply(database: Database, statement: Statement, now: number, leaseMs: number, flaws: ReadonlySet<Flaw>): Answer {
   const owns = (epoch: number, termId: string): boolean => epoch === database.epoch && termId === database.termId;
   const take = (owner: number): Answer => {
     database.epoch += 1;
     database.terms += 1;
-    database.termId = flaw === 'term per process' ? `t-${owner}` : `t${database.terms}`;
+    database.termId = `t${database.terms}`;
     database.owner = owner;
     database.leaseUntil = now + leaseMs;
     return { kind: 'taken', epoch: database.epoch, termId: database.termId, lastSeq: database.lastSeq };
@@ -71,7 +66,7 @@ export function apply(database: Database, statement: Statement, now: number, lea
   switch (statement.kind) {
     case 'acquire': {
       const isHeld = database.leaseUntil > now && database.owner !== statement.owner && database.owner !== -1;
-      if (isHeld && flaw !== 'acquire ignores the lease') return { kind: 'held', expiresInMs: database.leaseUntil - now };
+      if (isHeld && !flaws.has('acquire ignores the lease')) return { kind: 'held', expiresInMs: database.leaseUntil - now };
       return take(statement.owner);
     }
     case 'renew': {
@@ -81,13 +76,13 @@ export function apply(database: Database, statement: Statement, now: number, lea
     }
     case 'reclaim': {
       if (!owns(statement.epoch, statement.termId)) return { kind: 'nothing' };
-      if (flaw === 'reclaim without a new epoch')
+      if (flaws.has('reclaim without a new epoch'))
         return { kind: 'taken', epoch: database.epoch, termId: database.termId, lastSeq: database.lastSeq };
       return take(database.owner);
     }
     case 'commit': {
-      const isOwner = flaw === 'fence without epoch' || owns(statement.epoch, statement.termId);
-      const follows = flaw === 'fence without last_seq' || statement.firstSeq === database.lastSeq + 1;
+      const isOwner = flaws.has('fence without epoch') || owns(statement.epoch, statement.termId);
+      const follows = flaws.has('fence without last_seq') || statement.firstSeq === database.lastSeq + 1;
       if (!isOwner || !follows) return { kind: 'nothing' };
       const { batch, epoch, termId, firstSeq, lastSeq } = statement;
       database.lastSeq = lastSeq;

@@ -1,5 +1,5 @@
 /**
- * `npm run exhaust -- [--submits 2] [--ticks 5] [--faults 2] [--flaw NAME]`: looks at everything that can happen between two coordinators and their database.
+ * `npm run exhaust -- [--submits 2] [--ticks 5] [--faults 2] [--flaw NAME ...]`: looks at everything that can happen between two coordinators and their database.
  */
 import { parseArgs } from 'node:util';
 import type { Flaw } from './database.ts';
@@ -10,7 +10,7 @@ const { values } = parseArgs({
     submits: { type: 'string', default: '1' },
     ticks: { type: 'string', default: '4' },
     faults: { type: 'string', default: '2' },
-    flaw: { type: 'string' },
+    flaw: { type: 'string', multiple: true, default: [] },
     most: { type: 'string', default: 'Infinity' },
   },
 });
@@ -18,10 +18,12 @@ const scope = {
   submits: Number(values.submits),
   ticks: Number(values.ticks),
   faults: Number(values.faults),
-  flaw: (values.flaw ?? null) as Flaw | null,
+  flaws: new Set(values.flaw as Flaw[]),
 };
 const { states, steps, depth, seconds, violation } = await search(scope, Number(values.most));
-process.stdout.write(`${JSON.stringify(scope)}: ${states} states, ${steps} steps, depth ${depth}, ${seconds.toFixed(1)} s\n`);
+process.stdout.write(
+  `${JSON.stringify({ ...scope, flaws: values.flaw })}: ${states} states, ${steps} steps, depth ${depth}, ${seconds.toFixed(1)} s\n`,
+);
 if (violation !== null) {
   process.stdout.write(`${violation.path.join('\n')}\n=> ${violation.messages.join('; ')}\n`);
   process.exitCode = 1;

@@ -19,7 +19,7 @@ export interface Scope {
   readonly submits: number;
   readonly ticks: number;
   readonly faults: number;
-  readonly flaw: Flaw | null;
+  readonly flaws: ReadonlySet<Flaw>;
 }
 
 export const LEASE_MS = 3_000;
@@ -111,7 +111,7 @@ export class World {
         break;
       case 'do': {
         const pending = this.pending[number];
-        pending.answer = apply(this.database, pending.statement, this.now, LEASE_MS, this.scope.flaw);
+        pending.answer = apply(this.database, pending.statement, this.now, LEASE_MS, this.scope.flaws);
         break;
       }
       case 'answer': {

@@ -1,11 +1,14 @@
-/** Redis alone as the store of a shard: the contract of stores. */
+/** Redis alone as the store of a shard: the contract of stores, and what it forgets. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import t from 'tap';
-import { openRedisStore } from '../../coordinator/store/redis/store.ts';
+import t, { type Test } from 'tap';
+import { openRedisStore, type RedisStore } from '../../coordinator/store/redis/store.ts';
 import type { Store } from '../../coordinator/store/store.ts';
 import { redis } from '../services/services.ts';
+import { blueWorkflow, idOf } from '../store-contract/archived.ts';
 import { storeContract } from '../store-contract/contract.ts';
+import { definitionOf } from '../store-contract/events.ts';
 
 const quiet = { info: () => {}, warn: () => {} };
 
@@ -30,4 +33,80 @@ t.test('the contract', { skip: server.skip }, async (t) => {
       },
     };
   });
+});
+
+async function forgetful(t: Test): Promise<{ store: RedisStore; redis: Redis; keys: () => Promise<string[]> }> {
+  const prefix = `test-${randomUUID()}`;
+  const store = await openRedisStore({ url: server.url, log: quiet, retentionMs: 200, prefix });
+  const redis = new Redis(server.url);
+  t.teardown(async () => {
+    redis.disconnect();
+    await store.close();
+  });
+  await store.putDefinition(definitionOf('blue').stored);
+  const keys = async () => (await redis.keys(`${prefix}*`)).map((key) => key.slice(prefix.length + ':{0}:'.length)).sort();
+  return { store, redis, keys };
+}
+
+const everything = {
+  statuses: new Set<string>(),
+  name: '',
+  submittedAfter: 0,
+  submittedBefore: Number.POSITIVE_INFINITY,
+  labels: new Map<string, string>(),
+  beforeId: '',
+  limit: 1_000,
+};
+
+t.test(
+  'what has ended goes when its retention has passed, with all that belongs to it; what is open stays',
+  { skip: server.skip },
+  async (t) => {
+    const { store, keys } = await forgetful(t);
+    const { archive } = store;
+    await archive.write([...Array.from({ length: 600 }, (_, index) => blueWorkflow(index, 7)), blueWorkflow(900, 3)]);
+    while ((await archive.get(idOf(599))) !== null) await pause(10);
+    t.same(await archive.list(everything), []);
+    t.same([...(await archive.byKeys(['key 599', 'key 900'])).keys()], ['key 900'], 'an open one keeps its idempotency key');
+    t.same(await archive.openSeqs(), new Map([[idOf(900), 3]]));
+    await archive.write([blueWorkflow(900, 7)]);
+    await archive.write([blueWorkflow(901, 7)]);
+    while ((await archive.get(idOf(901))) !== null) await pause(10);
+    await archive.write([]);
+    await archive.write([blueWorkflow(902, 2)]);
+    t.same(await keys(), ['definitions', 'idempotency:"key 902"', 'open', 'registered'], 'nothing of them is left');
+  },
+);
+
+t.test('an idempotency key that is free again belongs to the later workflow', { skip: server.skip }, async (t) => {
+  const { store } = await forgetful(t);
+  const { archive } = store;
+  const withKey = (number: number) => {
+    const { state, events } = blueWorkflow(number, 7);
+    return { state: { ...state, idempotencyKey: 'order' }, events };
+  };
+  await archive.write([withKey(2)]);
+  await archive.write([withKey(1)]);
+  t.match((await archive.byKeys(['order'])).get('order'), { workflowId: idOf(2) });
+  await archive.write([withKey(3)]);
+  t.match((await archive.byKeys(['order'])).get('order'), { workflowId: idOf(3) });
+});
+
+t.test('text that is no text breaks nothing', { skip: server.skip }, async (t) => {
+  const { store } = await forgetful(t);
+  const odd = ['\u0000', '\ud800', '\udc00x', '"', '{', '\r\n', '漢字'];
+  const workflows = odd.map((key, index) => {
+    const { state, events } = blueWorkflow(index, 7);
+    return { state: { ...state, idempotencyKey: key, labels: { [key]: key }, requestHash: key }, events };
+  });
+  for (let times = 0; times < 2; times++) t.same(await store.archive.write(workflows), { kind: 'kept' });
+  const found = await store.archive.byKeys(odd);
+  t.same(
+    odd.map((key) => found.get(key)),
+    odd.map((key, index) => ({ workflowId: idOf(index), requestHash: key })),
+  );
+  for (const [index, key] of odd.entries()) {
+    const [entry, ...more] = await store.archive.list({ ...everything, labels: new Map([[key, key]]) });
+    t.same([entry.workflowId, more.length], [idOf(index), 0]);
+  }
 });

@@ -119,7 +119,8 @@ export function archiveCases(on: Case): void {
   on('an idempotency key leads to its workflow', async (t, _, store) => {
     const { archive } = store;
     if (archive === null) return t.pass('it has no archive');
-    await archive.write([workflow(1, { key: 'order 1' }), workflow(2, { key: 'order "2"', status: 'RUNNING' }), workflow(3)]);
+    const all = [workflow(1, { key: 'order 1' }), workflow(2, { key: 'order "2"', status: 'RUNNING' }), workflow(3)];
+    t.same(await archive.write(all), { kind: 'kept' });
     const found = await archive.byKeys(['order 1', 'order "2"', 'order 3', '']);
     t.same(Object.fromEntries(found), {
       'order 1': { workflowId: idOf(1), requestHash: 'of order 1' },
@@ -138,7 +139,7 @@ export function archiveCases(on: Case): void {
         submittedAt: at + index * 1_000,
       }),
     );
-    await archive.write([...all, workflow(99, { status: 'RUNNING' })]);
+    t.same(await archive.write([...all, workflow(99, { status: 'RUNNING' })]), { kind: 'kept' });
     const ids = async (over: Partial<ListFilter>) => (await archive.list({ ...everything, ...over })).map(({ workflowId }) => workflowId);
     const numbered = (...numbers: number[]) => numbers.map(idOf);
     t.same(await ids({ limit: 3 }), numbered(25, 24, 23));

@@ -52,6 +52,8 @@ const RESET = `
 truncate journal, checkpoint, workflow, definition, payload;
 update shard set epoch = 0, term_id = '00000000-0000-0000-0000-000000000000', last_seq = 0, chain = 0, lease_until = 'epoch', owner = '', address = '';
 update checkpoint_state set epoch = 0, term_id = '00000000-0000-0000-0000-000000000000', seq = 0`;
+/** Workflows of the contract have ids of a fixed day: however long ago that is, the clean-up at the start must not take them away in the middle of a case. */
+const KEPT_DAYS = 10_000;
 /** Databases that were emptied, by server: making one anew takes ten times as long. */
 const spare = new Map<string, { readonly url: string; drop(): Promise<void> }[]>();
 
@@ -67,7 +69,7 @@ export async function postgresHarness(
     url: database.url,
     isShared: true,
     open: async () => {
-      const store = await openPostgresStore({ url: database.url, leaseMs: 300, ...options });
+      const store = await openPostgresStore({ url: database.url, leaseMs: 300, retentionDays: KEPT_DAYS, ...options });
       opened.push(store);
       return store;
     },

@@ -1,5 +1,5 @@
 /**
- * A TCP proxy between worker and coordinator that can break connections, refuse them, or swallow everything.
+ * A TCP proxy between two parts of the system that can break connections, refuse them, or swallow everything, or what one side answers.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -11,6 +11,8 @@ export interface TcpProxy {
   cut(): void;
   /** Lets connections stand, and nothing through, until `mend`. */
   freeze(): void;
+  /** Lets what clients send through, and no answer, until `mend`. */
+  mute(): void;
   mend(): void;
   close(): Promise<void>;
 }
@@ -18,7 +20,7 @@ export interface TcpProxy {
 /** Starts a proxy to a port of this machine. */
 export async function startProxy(target: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
-  let state: 'open' | 'cut' | 'frozen' = 'open';
+  let state: 'open' | 'cut' | 'frozen' | 'muted' = 'open';
   const server = createServer((inner) => {
     if (state === 'cut') {
       inner.destroy();
@@ -29,7 +31,7 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     pairs.add(pair);
     for (const [from, to] of [pair, [outer, inner] as const]) {
       from.on('data', (chunk) => {
-        if (state === 'open') to.write(chunk);
+        if (state === 'open' || (state === 'muted' && from === inner)) to.write(chunk);
       });
       from.on('error', () => {});
       from.on('close', () => {
@@ -52,6 +54,9 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     cut,
     freeze: () => {
       state = 'frozen';
+    },
+    mute: () => {
+      state = 'muted';
     },
     mend: () => {
       state = 'open';

@@ -25,8 +25,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(key, id, value, isForgotten)
   local owner = redis.call('GET', key)
-  -- Ids grow: a key that was free again belongs to the later workflow.
-  if owner and cjson.decode(owner)[1] > id then return end
+  -- Ids grow: a key that was free again belongs to the later workflow. The value is JSON; its first text is the id.
+  if owner and (string.match(owner, '^%["(.-)",') or '') > id then return end
   if isForgotten then redis.call('SET', key, value, 'PX', ARGV[1]) else redis.call('SET', key, value) end
 end
 local at = 2

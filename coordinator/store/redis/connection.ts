@@ -60,6 +60,9 @@ const WRITTEN_NEVER = "Stream isn't writeable";
 const PASSING =
   /(?:^|[ -])(LOADING|READONLY|OOM|MISCONF|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOAUTH|WRONGPASS|UNBLOCKED)(?= |$)/;
 const FACTS_EVERY_MS = 30_000;
+/** A server that stands still does not answer the end of a connection: then it is cut. */
+const DISCONNECT_MS = 100;
+const CLOSE_MS = 2 * DISCONNECT_MS;
 
 export class RedisConnection {
   readonly #redis: Redis;
@@ -83,8 +86,7 @@ export class RedisConnection {
       connectTimeout: limits.redisConnectMs,
       // What is sent while the connection is set up; other calls have a deadline of their own, which is shorter.
       commandTimeout: Math.max(limits.redisConnectMs, 2 * callMs),
-      // A frozen server never answers the end of a connection.
-      disconnectTimeout: 100,
+      disconnectTimeout: DISCONNECT_MS,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
@@ -168,7 +170,12 @@ export class RedisConnection {
     clearInterval(this.#factsTimer);
     if (this.#redis.status === 'end') return;
     await new Promise<void>((resolve) => {
-      this.#redis.once('end', resolve);
+      // It says nothing more when it was just about to connect again.
+      const timer = setTimeout(resolve, CLOSE_MS);
+      this.#redis.once('end', () => {
+        clearTimeout(timer);
+        resolve();
+      });
       this.#redis.disconnect();
     });
   }
@@ -243,17 +250,13 @@ function checkUrl(url: string): void {
 
 function asFailure(error: unknown): RedisFailure {
   if (error instanceof RedisFailure) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const kind = !(error instanceof Error)
-    ? 'unknown'
-    : message.startsWith(WRITTEN_NEVER)
-      ? 'notSent'
-      : error.name !== 'ReplyError'
-        ? 'unknown'
-        : PASSING.test(message)
-          ? 'refused'
-          : 'rejected';
-  return new RedisFailure(kind, message, { cause: error });
+  const options = { cause: error };
+  if (!(error instanceof Error)) return new RedisFailure('unknown', String(error), options);
+  const { name, message } = error;
+  if (message.startsWith(WRITTEN_NEVER)) return new RedisFailure('notSent', 'the connection is closed', options);
+  if (name === 'ReplyError') return new RedisFailure(PASSING.test(message) ? 'refused' : 'rejected', message, options);
+  if (name === 'MaxRetriesPerRequestError') return new RedisFailure('unknown', 'the connection broke before Redis answered', options);
+  return new RedisFailure('unknown', message, options);
 }
 
 /** A failed read as the callers of a store know it: whether the same may work later. */

@@ -2,7 +2,7 @@
  * Redis in front of a durable store: open and just ended workflows, a feed of changes, who is there. For speed alone: losing all of it loses no fact.
  *
  * Invariants
- * 1. No call rejects, and each ends within `liveViewCallMs`. What does not get through is skipped, never queued: one `show` is under way at a time.
+ * 1. No call rejects for what Redis does, and each ends within `liveViewCallMs`. What does not get through is skipped, never queued: one `show` is under way at a time.
  * 2. What is shown of a workflow is replaced only by a higher (epoch, seq), and an owner whose epoch is not the highest shows nothing: the script compares.
  * 3. Every value goes by itself.
  * 4. After some failures in a row it is not asked for a while, so that a Redis that is away or frozen costs nothing; it comes back by itself.
@@ -96,6 +96,8 @@ export class RedisLiveView implements LiveView {
   });
   readonly #pace = new HistoryPace(() => performance.now());
   #isShowing = false;
+  /** What was shown last was refused: a later owner shows. */
+  #isFenced = false;
   #reads = 0;
 
   constructor(redis: RedisConnection, keys: Keys) {
@@ -114,11 +116,12 @@ export class RedisLiveView implements LiveView {
         const answers = await Promise.all(
           chunks.map(({ keys, args }, index) => {
             const told = index === chunks.length - 1 ? message : '';
-            const head = [ownership.epoch, SHARD, limits.liveViewOpenTtlMs, this.#keys.changes, told];
+            const head = [ownership.epoch, SHARD, limits.liveViewEndedTtlMs, this.#keys.changes, told];
             return this.#redis.run(SHOW, [this.#keys.liveEpoch, ...keys], [...head, ...args]);
           }),
         );
-        return answers.includes('fenced') ? ({ kind: 'fenced' } as const) : ({ kind: 'kept' } as const);
+        this.#isFenced = answers.includes('fenced');
+        return this.#isFenced ? ({ kind: 'fenced' } as const) : ({ kind: 'kept' } as const);
       });
     } finally {
       this.#isShowing = false;
@@ -134,7 +137,7 @@ export class RedisLiveView implements LiveView {
     });
   }
 
-  /** The history of a workflow that has ended, when it is shown whole; null otherwise, and when there is no answer within `liveViewReadMs`. */
+  /** The history of a workflow that has ended, when it is shown whole; null otherwise, and when there is no answer within `liveViewReadMs`. Rejects when it is damaged. */
   async get(workflowId: string): Promise<Encoded | null> {
     if (this.#reads >= READS) return null;
     this.#reads += 1;
@@ -170,6 +173,11 @@ export class RedisLiveView implements LiveView {
   health(): TierHealth {
     const name = 'redis (live view)';
     const trouble = this.#breaker.trouble;
+    if (trouble === null && this.#isFenced) {
+      const detail =
+        'it shows a later owner of the shard, of this database or of another that used the same Redis: nothing of this one is shown';
+      return { name, health: 'DEGRADED', detail };
+    }
     if (trouble === null) return { name, health: 'OK', detail: 'connected' };
     const detail = `${trouble.message}, since ${new Date(trouble.since).toISOString()}; reads are slower, nothing is lost`;
     return { name, health: this.#breaker.isOpen ? 'DOWN' : 'DEGRADED', detail };
@@ -180,17 +188,16 @@ export class RedisLiveView implements LiveView {
   }
 
   async #read(workflowId: string): Promise<Encoded | null> {
-    let found: Encoded | null = null;
+    let found: Buffer | null = null;
     await this.#ask(async () => {
       const key = this.#keys.live(workflowId);
       const fields = await this.#redis.callBuffer('HMGET', key, 'status', 'seq', 'record_seq');
       const [status, seq, recordSeq] = (fields as (Buffer | null)[]).map((field) => field?.toString() ?? '');
       const isWhole = (status === 'SUCCEEDED' || status === 'FAILED' || status === 'CANCELLED') && seq === recordSeq;
-      const record = isWhole ? ((await this.#redis.callBuffer('HGET', key, 'record')) as Buffer | null) : null;
-      if (record !== null) found = unpack(record, `what is shown of ${workflowId}`);
+      if (isWhole) found = (await this.#redis.callBuffer('HGET', key, 'record')) as Buffer | null;
       return { kind: 'kept' } as const;
     });
-    return found;
+    return found === null ? null : unpack(found, `what is shown of ${workflowId}`);
   }
 
   /** Makes a call unless the breaker is open, and tells it how that went. */

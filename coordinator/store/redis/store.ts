@@ -52,7 +52,7 @@ export interface RedisStoreOptions {
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const { url, log, leaseMs = limits.shardLeaseMs, retentionMs = limits.redisRetentionMs, prefix = 'wf' } = options;
   const hot = new RedisConnection(url, 'wf-commits', limits.redisCommandMs, log);
-  const bulk = new RedisConnection(url, 'wf-reads', limits.storeCallMs, log);
+  const bulk = new RedisConnection(url, 'wf-reads', limits.redisStepMs, log);
   await Promise.all([hot.ready(limits.redisConnectMs), bulk.ready(limits.redisConnectMs)]);
   for (const warning of hot.facts === null ? [] : warnings(hot.facts)) log.warn(`Redis: ${warning}`);
   return new RedisStore(hot, bulk, keysOf(prefix), leaseMs, retentionMs);
