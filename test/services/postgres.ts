@@ -1,5 +1,7 @@
 /** A real PostgreSQL for tests. */
+import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,6 +85,27 @@ async function embedded(port: number): Promise<Started> {
     url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
     close,
     stop: () => server.stop(),
-    start: () => server.start(),
+    start: () => startAgain(() => server.start()),
+    kill: async (signal) => {
+      // The library ends a server only in the orderly way, and waits for ever for one that is gone.
+      const holder = server as unknown as { process: ChildProcess | undefined };
+      const child = holder.process!;
+      holder.process = undefined;
+      const gone = once(child, 'exit');
+      child.kill(signal);
+      await gone;
+    },
   };
+}
+
+/** After a crash some of the old server's processes live on for a moment, and the new one refuses to start beside them. */
+async function startAgain(start: () => Promise<void>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (tries === 100) throw error ?? new Error('the server does not start again');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
 }

@@ -16,6 +16,9 @@ export interface Service {
   /** Ends the server; `start` brings it back at the same address with its data. Only for one that belongs to the test (`isOwn`). */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** Ends the server without a good-bye, as a crash does: SIGQUIT leaves its parts a moment, SIGKILL does not. Only where the way to get it can (`canKill`). */
+  kill(signal: 'SIGQUIT' | 'SIGKILL'): Promise<void>;
+  readonly canKill: boolean;
   /** Whether the server belongs to this test alone: it may be stopped and emptied. */
   readonly isOwn: boolean;
 }
@@ -27,6 +30,7 @@ export interface Started {
   readonly close: () => Promise<void>;
   readonly stop: (() => Promise<void>) | null;
   readonly start: (() => Promise<void>) | null;
+  readonly kill?: (signal: 'SIGQUIT' | 'SIGKILL') => Promise<void>;
 }
 
 /** One way to get a server. */
@@ -61,6 +65,8 @@ export async function firstOf(t: TestScope, what: string, ways: readonly Way[]):
       isOwn: started.stop !== null,
       stop: started.stop ?? notOurs,
       start: started.start ?? notOurs,
+      kill: started.kill ?? notOurs,
+      canKill: started.kill !== undefined,
     };
   }
   const skip = `no ${what} to test with - ${failures.join('; ')}`;
@@ -68,5 +74,5 @@ export async function firstOf(t: TestScope, what: string, ways: readonly Way[]):
   const absent = async () => {
     throw new Error(skip);
   };
-  return { skip, url: '', isOwn: false, stop: absent, start: absent };
+  return { skip, url: '', isOwn: false, canKill: false, stop: absent, start: absent, kill: absent };
 }

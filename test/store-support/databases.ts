@@ -57,11 +57,14 @@ const KEPT_DAYS = 10_000;
 /** Databases that were emptied, by server: making one anew takes ten times as long. */
 const spare = new Map<string, { readonly url: string; drop(): Promise<void> }[]>();
 
+/** A journal in a database of its own. */
+export interface PostgresHarness extends StoreHarness {
+  readonly url: string;
+  open(): Promise<PostgresStore>;
+}
+
 /** A journal for the contract of stores. */
-export async function postgresHarness(
-  server: string,
-  options: Partial<PostgresOptions> = {},
-): Promise<StoreHarness & { readonly url: string }> {
+export async function postgresHarness(server: string, options: Partial<PostgresOptions> = {}): Promise<PostgresHarness> {
   const database = spare.get(server)?.pop() ?? (await emptyDatabase(server));
   const opened: PostgresStore[] = [];
   let isOver = false;

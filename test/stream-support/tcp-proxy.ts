@@ -14,6 +14,11 @@ export interface TcpProxy {
   /** Lets what clients send through, and no answer, until `mend`. */
   mute(): void;
   mend(): void;
+  /**
+   * Swallows the next thing that a client says and that holds `about`, or what it is answered to it, and breaks its connection then; settled when it has.
+   * All else goes through.
+   */
+  loseNext(what: 'request' | 'reply', about?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -21,6 +26,14 @@ export interface TcpProxy {
 export async function startProxy(target: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let state: 'open' | 'cut' | 'frozen' | 'muted' = 'open';
+  let toLose: { readonly what: 'request' | 'reply'; readonly about: string; readonly done: () => void; asker: Socket | null } | null = null;
+  const isLost = (inner: Socket, isRequest: boolean, chunk: Buffer): boolean => {
+    if (toLose === null) return false;
+    if (!isRequest) return toLose.what === 'reply' && (toLose.asker === inner || toLose.about === '');
+    if (!chunk.includes(toLose.about)) return false;
+    toLose.asker = inner;
+    return toLose.what === 'request';
+  };
   const server = createServer((inner) => {
     if (state === 'cut') {
       inner.destroy();
@@ -31,7 +44,12 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     pairs.add(pair);
     for (const [from, to] of [pair, [outer, inner] as const]) {
       from.on('data', (chunk) => {
-        if (state === 'open' || (state === 'muted' && from === inner)) to.write(chunk);
+        if (isLost(inner, from === inner, chunk)) {
+          toLose?.done();
+          toLose = null;
+          inner.destroy();
+          outer.destroy();
+        } else if (state === 'open' || (state === 'muted' && from === inner)) to.write(chunk);
       });
       from.on('error', () => {});
       from.on('close', () => {
@@ -61,6 +79,10 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     mend: () => {
       state = 'open';
     },
+    loseNext: (what, about = '') =>
+      new Promise((done) => {
+        toLose = { what, about, done, asker: null };
+      }),
     close: () => {
       cut();
       return new Promise((resolve) => server.close(() => resolve()));

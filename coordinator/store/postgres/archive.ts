@@ -79,10 +79,10 @@ const OPEN_PAGE = 20_000;
 export class PostgresArchive implements Archive {
   readonly #database: Database;
   readonly #reader: EntryReader;
-  readonly #makePartitions: (days: readonly number[]) => Promise<void>;
+  readonly #makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>;
 
-  /** `makePartitions`: makes those of the days, as days since 1970, that are not there yet. */
-  constructor(database: Database, reader: EntryReader, makePartitions: (days: readonly number[]) => Promise<void>) {
+  /** `makePartitions`: makes those of the days, as days since 1970, that are not known to be there; with `isSure` those that are missing though they are. */
+  constructor(database: Database, reader: EntryReader, makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>) {
     this.#database = database;
     this.#reader = reader;
     this.#makePartitions = makePartitions;
@@ -93,8 +93,14 @@ export class PostgresArchive implements Archive {
     try {
       const text = writeText(workflows);
       const days = [...new Set(workflows.map(({ state }) => dayOf(state.id)))];
-      await this.#makePartitions(days);
-      await this.#database.ask(text);
+      await this.#makePartitions(days, false);
+      try {
+        await this.#database.ask(text);
+      } catch (error) {
+        if (codeOf(error) !== '23514') throw error;
+        await this.#makePartitions(days, true);
+        await this.#database.ask(text);
+      }
       return { kind: 'kept' };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };

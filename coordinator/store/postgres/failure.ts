@@ -7,7 +7,7 @@
 /** No answer within the deadline; the connection is given up. */
 export class DeadlineError extends Error {
   constructor(deadlineMs: number) {
-    super(`no answer within ${deadlineMs} ms`);
+    super(`no answer within ${Math.ceil(deadlineMs)} ms`);
     this.name = 'DeadlineError';
   }
 }

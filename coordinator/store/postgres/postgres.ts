@@ -131,7 +131,7 @@ export class PostgresStore implements Store {
     this.upkeep = new Upkeep(database, retentionDays);
     this.#committer = new Committer(database, () => this.upkeep.makeAhead());
     this.#tenure = new Tenure(database, leaseMs, (termId, chain) => this.#committer.begin(termId, chain));
-    this.archive = new PostgresArchive(database, this.#reader(), (days) => this.upkeep.makeWorkflowDays(days));
+    this.archive = new PostgresArchive(database, this.#reader(), (days, isSure) => this.upkeep.makeWorkflowDays(days, isSure));
   }
 
   acquire(owner: Owner): Promise<Acquisition> {

@@ -29,6 +29,7 @@ export class Upkeep {
   #workflowDays: ReadonlySet<number> = new Set();
   #timer: NodeJS.Timeout | null = null;
   #isClosed = false;
+  #cleaning: Promise<void> | null = null;
 
   constructor(database: Database, retentionDays: number) {
     this.#database = database;
@@ -71,10 +72,10 @@ export class Upkeep {
     await this.#learnDays();
   }
 
-  /** The partitions of `workflow` for these days, where they are missing. */
-  async makeWorkflowDays(days: readonly number[]): Promise<void> {
+  /** The partitions of `workflow` for these days, where they are missing. `isSure`: one is, though it was known to be there: another coordinator dropped it. */
+  async makeWorkflowDays(days: readonly number[], isSure: boolean): Promise<void> {
     for (const day of days) {
-      if (this.#workflowDays.has(day)) continue;
+      if (!isSure && this.#workflowDays.has(day)) continue;
       await this.#database.ask(makeStatement('workflow', dateOf(day), dateOf(day)));
       this.#workflowDays = new Set([...this.#workflowDays, day]);
     }
@@ -86,8 +87,15 @@ export class Upkeep {
     this.#workflowDays = new Set(rows.map(({ day }) => day as number));
   }
 
-  /** Drops and deletes what is old. */
-  async clean(): Promise<void> {
+  /** Drops and deletes what is old, once at a time. */
+  clean(): Promise<void> {
+    this.#cleaning ??= this.#clean().finally(() => {
+      this.#cleaning = null;
+    });
+    return this.#cleaning;
+  }
+
+  async #clean(): Promise<void> {
     for (const parent of ['journal', 'workflow']) {
       for (let dropped = 0; dropped < DROPPED_AT_ONCE && !this.#isClosed; dropped++) {
         const [row] = await this.#database.ask(dropStatement(parent, this.#retentionDays), limits.storeCallMs * 3);

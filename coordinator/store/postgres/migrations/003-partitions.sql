@@ -52,6 +52,8 @@ begin
       execute format('select exists (select from %I j left join checkpoint_state s using (shard_id) where s.seq is null or j.seq_to > s.seq)', part)
         into is_needed;
     else
+      -- Nobody writes into it between the look and the end of it.
+      execute format('lock table %I in share mode', part);
       execute format('select exists (select from %I where ended_at is null or ended_at >= clock_timestamp() - make_interval(days => %L))', part, greatest(keep_days, 1))
         into is_needed;
     end if;
