@@ -63,8 +63,8 @@ export interface PostgresHarness extends StoreHarness {
   open(): Promise<PostgresStore>;
 }
 
-/** A journal for the contract of stores. */
-export async function postgresHarness(server: string, options: Partial<PostgresOptions> = {}): Promise<PostgresHarness> {
+/** A journal for the contract of stores. `port`: another way to the same server. */
+export async function postgresHarness(server: string, options: Partial<PostgresOptions> = {}, port?: number): Promise<PostgresHarness> {
   const database = spare.get(server)?.pop() ?? (await emptyDatabase(server));
   const opened: PostgresStore[] = [];
   let isOver = false;
@@ -72,7 +72,8 @@ export async function postgresHarness(server: string, options: Partial<PostgresO
     url: database.url,
     isShared: true,
     open: async () => {
-      const store = await openPostgresStore({ url: database.url, leaseMs: 300, retentionDays: KEPT_DAYS, ...options });
+      const url = changed(database.url, port === undefined ? {} : { port });
+      const store = await openPostgresStore({ url, leaseMs: 300, retentionDays: KEPT_DAYS, ...options });
       opened.push(store);
       return store;
     },

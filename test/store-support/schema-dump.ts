@@ -17,6 +17,8 @@ with named as (
   from named n join pg_attribute a on a.attrelid = n.oid and a.attnum > 0 and not a.attisdropped join pg_type t on t.oid = a.atttypid
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   union all
+  select n.relname, 2, l.place::integer, '  ' || l.line from named n, regexp_split_to_table(pg_get_viewdef(n.oid, true), '\\n') with ordinality as l (line, place) where n.relkind = 'v'
+  union all
   select n.relname, 2, 0, '  ' || c.conname || ' ' || pg_get_constraintdef(c.oid) from named n join pg_constraint c on c.conrelid = n.oid where c.contype in ('p', 'u', 'c', 'f')
   union all
   select n.relname, 3, 0, '  ' || regexp_replace(pg_get_indexdef(i.indexrelid), ' ON (ONLY )?[^ ]+', '') from named n join pg_index i on i.indrelid = n.oid where not i.indisprimary
