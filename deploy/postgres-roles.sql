@@ -1,4 +1,4 @@
--- Rights in the coordinator's database. Run it with psql as the role that owns the tables, after `wf database migrate`, once and after each upgrade;
+-- Rights in the coordinator's database. Run it with psql as the role that owns the tables, after `wf db init`, once and after each upgrade;
 -- the roles are made before by an administrator (see README.md). Running it twice changes nothing.
 
 -- The coordinator: reads and writes rows, changes no tables. Partitions are made and dropped by functions that run as the owner.

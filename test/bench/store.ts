@@ -1,7 +1,7 @@
 /**
  * What keeping costs: batches through each store, one in flight, as a shard commits them.
  *
- *     node --conditions=workflow-orchestrator test/bench/store.ts [--store memory,embedded,redis-always,redis-everysec] [--seconds 5] [--events 1000000] [--dir folder]
+ *     node --conditions=workflow-orchestrator test/bench/store.ts [--store memory,embedded,redis-always,redis-everysec,postgres] [--seconds 5] [--events 1000000] [--dir folder]
  *
  * Prints for each store: commits of one event (time from call to answer), commits of 500 events one after the other, the same while a checkpoint and an
  * archive are written, workflows archived per second, and how long a load of `--events` takes. `cpu` is of the main thread's process, its threads included;
@@ -15,11 +15,14 @@ import { parseArgs } from 'node:util';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
+import { openPostgresStore } from '../../coordinator/store/postgres/postgres.ts';
 import { openRedisStore } from '../../coordinator/store/redis/store.ts';
 import type { ArchivedWorkflow, JournalBatch, JournalEntry, Ownership, Store } from '../../coordinator/store/store.ts';
 import { fold } from '../engine-support/snapshots.ts';
+import { postgres as startPostgres } from '../services/postgres.ts';
 import { type Persistence, startRedis } from '../services/redis-process.ts';
 import { definitionOf } from '../store-contract/events.ts';
+import { emptyDatabase } from '../store-support/databases.ts';
 
 const { values } = parseArgs({
   options: {
@@ -49,6 +52,22 @@ async function redis(persistence: Persistence): Promise<Measured> {
   };
 }
 
+/** A PostgreSQL of its own, as a test gets one; `TEST_DATABASE_URL` names another. */
+async function postgres(): Promise<Measured> {
+  const ends: (() => Promise<void>)[] = [];
+  const server = await startPostgres({ teardown: (end) => void ends.push(end) });
+  if (server.skip !== false) throw new Error(server.skip);
+  const database = await emptyDatabase(server.url);
+  return {
+    open: () => openPostgresStore({ url: database.url, retentionDays: 10_000, log: (_, message) => console.log(message) }),
+    bytes: () => 0,
+    dispose: async () => {
+      await database.drop();
+      for (const end of ends) await end();
+    },
+  };
+}
+
 const STORES: Readonly<Record<string, () => Promise<Measured>>> = {
   memory: async () => {
     const journal = new MemoryJournal();
@@ -63,6 +82,7 @@ const STORES: Readonly<Record<string, () => Promise<Measured>>> = {
       dispose: async () => rmSync(dataDir, { recursive: true }),
     };
   },
+  postgres,
   'redis-always': () => redis('always'),
   'redis-everysec': () => redis('everysec'),
 };

@@ -163,7 +163,7 @@ t.test('the role of the coordinator needs no right to change tables; readers rea
   });
   await t.rejects(openPostgresStore({ url: asApp }), {
     name: 'SchemaError',
-    message: new RegExp(`the role '${app}' may not change them. Run \`wf database migrate`),
+    message: new RegExp(`the role '${app}' may not change them. Run \`wf db init\` once`),
   });
   await migrate(url);
   const grants = readFileSync(new URL('../../deploy/postgres-roles.sql', import.meta.url), 'utf8');

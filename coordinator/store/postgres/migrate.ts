@@ -148,6 +148,6 @@ export function migrationAdvice(address: Address, error: unknown): SchemaError {
   const denied = codeOf(error) === '42501';
   return new SchemaError(
     `the tables of ${address.shown} are behind this version, and ${denied ? `the role '${address.user}' may not change them` : messageOf(error)}. ` +
-      'Run `wf database migrate --database-url postgresql://OWNER:PASSWORD@HOST/NAME` once, with the role that owns the tables',
+      'Run `wf db init` once with DATABASE_URL=postgresql://OWNER:PASSWORD@HOST/NAME, as the role that owns the tables',
   );
 }
