@@ -1,6 +1,9 @@
 /** The store in PostgreSQL when something goes wrong: owners that race, statements that come late, replies that are lost, backends that die, disks that take nothing. */
+import fc from 'fast-check';
 import t from 'tap';
 import { parseAddress } from '../../coordinator/store/postgres/address.ts';
+import { Link } from '../../coordinator/store/postgres/link.ts';
+import { statement } from '../../coordinator/store/postgres/statement.ts';
 import type { Ownership, Reclaim, Store } from '../../coordinator/store/store.ts';
 import { postgres } from '../services/services.ts';
 import { another, batchOf, commitAll, loaded, pause, someone, take } from '../store-contract/contract.ts';
@@ -331,6 +334,60 @@ t.test('a new day that has no partition yet: the commit passes at the second att
   }
   t.match(await store.commit(ownership, batchOf(1)), { kind: 'aborted', isTransient: true, message: /no partition/ });
   t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable']);
+});
+
+t.test('any value is a value, in whatever way it is written into a statement', options, async (t) => {
+  const harness = await postgresHarness(server.url);
+  t.teardown(() => harness.dispose());
+  for (const setting of ['on', 'off']) {
+    const link = await Link.open({ address: parseAddress(harness.url), name: 'test' }, 10_000);
+    await link.run(`set standard_conforming_strings = ${setting}; set escape_string_warning = off`, 10_000);
+    const pieces = fc.constantFrom(
+      "'",
+      '"',
+      '\\',
+      '$',
+      '$w',
+      '$w$',
+      '$1',
+      'w$',
+      '--',
+      '/*',
+      ';',
+      '\n',
+      'e',
+      'ü',
+      '漢',
+      '😀',
+      ' ',
+      '%',
+      '0',
+    );
+    const text = fc.oneof(
+      fc.array(pieces, { maxLength: 12 }).map((list) => list.join('')),
+      fc.string({ unit: 'binary', maxLength: 20 }),
+    );
+    const ask = statement('select $1::text as text, $2::bytea as bytes, $3::float8 as number, $1::text as again');
+    await fc.assert(
+      fc.asyncProperty(
+        text.filter((some) => !some.includes('\0')),
+        fc.uint8Array({ maxLength: 20 }),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        async (some, bytes, number) => {
+          const [row] = await link.run(ask(some, bytes, number), 10_000);
+          if (row!.text !== some.toWellFormed() || row!.again !== row!.text)
+            throw new Error(`${JSON.stringify(some)} came back as ${JSON.stringify(row!.text)}`);
+          if (Buffer.compare(row!.bytes as Uint8Array, bytes) !== 0) throw new Error('bytes');
+          if (row!.number !== number && !(row!.number === 0 && number === 0)) throw new Error(`${number} came back as ${row!.number}`);
+        },
+      ),
+      { numRuns: 300 },
+    );
+    await t.rejects(link.run(ask('a\0b', new Uint8Array(), 0), 10_000), { code: '22021' }, 'PostgreSQL keeps no NUL');
+    t.throws(() => ask('a', new Uint8Array()), { message: 'the statement has no value for $3' });
+    t.throws(() => ask('a', new Uint8Array(), Number.NaN), { message: /is no number/ });
+    await link.close();
+  }
 });
 
 t.test('a closed store answers, and lets the process end', options, async (t) => {

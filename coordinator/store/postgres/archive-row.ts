@@ -100,6 +100,16 @@ function shownValue(payload: Payload): unknown {
   }
 }
 
+/** Times that were written lately: those of one batch are close together. */
+const times = new Map<number, string>();
+const TIMES_KEPT = 10_000;
+
 function time(ms: number): string | undefined {
-  return ms === 0 ? undefined : new Date(ms).toISOString();
+  if (ms === 0) return undefined;
+  const known = times.get(ms);
+  if (known !== undefined) return known;
+  if (times.size >= TIMES_KEPT) times.clear();
+  const text = new Date(ms).toISOString();
+  times.set(ms, text);
+  return text;
 }

@@ -59,8 +59,9 @@ export class Committer {
 
   async commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     const startedAt = performance.now();
+    // What cannot be written as bytes is nobody's outage: it rejects.
+    const encoded = encodeEntries(batch.entries, true);
     try {
-      const encoded = encodeEntries(batch.entries, true);
       const chain = chainAfter(this.#chains.get(ownership.termId) ?? 0, encoded.body);
       const rows = await this.#send(ownership, batch, encoded, chain, startedAt);
       if (this.#noticed !== null) throw new Error(`PostgreSQL noticed: ${this.#noticed}`);

@@ -2,7 +2,8 @@
  * SQL texts with `$1`, `$2`, ... and their values as one message of the simple protocol: one round trip with nothing prepared, so that it works through any pooler,
  * and settings can be made for its one transaction in front (`set local`).
  *
- * Invariant: no value can end its literal. Numbers are digits; text of plain letters stands in quotes; all other text and bytes are written in hex.
+ * Invariant: no value can end its literal, whatever the server's settings. Numbers are digits; text of plain letters stands in quotes, text without a `$` between
+ * `$w$` and `$w$`; all other text and bytes are written in hex.
  */
 
 /** What may be given for a parameter. */
@@ -35,7 +36,9 @@ function literal(value: Value): string {
     return value < 0 ? `(${value})` : String(value);
   }
   if (typeof value !== 'string') return `decode('${hex(value)}', 'hex')`;
-  return PLAIN.test(value) ? `'${value}'` : `convert_from(decode('${hex(Buffer.from(value))}', 'hex'), 'UTF8')`;
+  if (PLAIN.test(value)) return `'${value}'`;
+  if (!value.includes('$') && !value.includes('\0')) return `$w$${value}$w$`;
+  return `convert_from(decode('${hex(Buffer.from(value))}', 'hex'), 'UTF8')`;
 }
 
 /** Bytes in hex. */
