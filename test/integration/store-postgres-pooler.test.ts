@@ -23,14 +23,14 @@ else {
       let isOver = false;
       const driven = drive(store, 'c-1', () => isOver);
       // Others keep the pooler's connections moving.
-      for (let round = 0; round < 100; round++)
+      const isTold = (): boolean => said.some((line) => line.includes('without prepared statements'));
+      while (!isTold() || driven.acknowledged.size < 50)
         await Promise.all([other.unsafe('select 1'), other.unsafe('select 2'), other.unsafe('select 3')]);
       isOver = true;
       await driven.done;
       t.same([...(await journalNames(store))], [...driven.acknowledged]);
       t.equal(driven.answers.unknown, undefined, JSON.stringify(driven.answers));
       t.equal(said.filter((line) => line.includes('without prepared statements')).length, 1, said.join());
-      t.ok(driven.acknowledged.size > 5);
     } finally {
       await other.end({ timeout: 1 });
       await harness.dispose();

@@ -75,6 +75,9 @@ where shard_id = $1 and history is not null
 order by id desc limit $9`);
 
 const OPEN_PAGE = 20_000;
+/** A partition went away, or somebody who makes or drops one was in the way (deadlock, lock not to be had): at once again. */
+const MEANWHILE: ReadonlySet<string> = new Set(['23514', '40P01', '55P03']);
+const WRITE_TRIES = 4;
 
 export class PostgresArchive implements Archive {
   readonly #database: Database;
@@ -93,13 +96,15 @@ export class PostgresArchive implements Archive {
     try {
       const text = writeText(workflows);
       const days = [...new Set(workflows.map(({ state }) => dayOf(state.id)))];
-      await this.#makePartitions(days, false);
-      try {
-        await this.#database.ask(text);
-      } catch (error) {
-        if (codeOf(error) !== '23514') throw error;
-        await this.#makePartitions(days, true);
-        await this.#database.ask(text);
+      for (let tries = 1; ; tries++) {
+        try {
+          // The second time one is missing that was known to be there: it was dropped meanwhile.
+          await this.#makePartitions(days, tries > 1);
+          await this.#database.ask(text);
+          break;
+        } catch (error) {
+          if (tries === WRITE_TRIES || !MEANWHILE.has(codeOf(error))) throw error;
+        }
       }
       return { kind: 'kept' };
     } catch (error) {

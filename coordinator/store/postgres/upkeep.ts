@@ -13,8 +13,8 @@ import { statement } from './statement.ts';
 const makeStatement = statement('select make_partitions($1, $2::date, $3::date) as made');
 const dropStatement = statement('select drop_expired_partition($1, $2) as dropped');
 const daysStatement = statement(`
-select to_date(right(c.relname, 8), 'YYYYMMDD') - date '1970-01-01' as day from pg_inherits i join pg_class c on c.oid = i.inhrelid
-where i.inhparent = $1::regclass`);
+select case when c.relname ~ '_[0-9]{8}$' then to_date(right(c.relname, 8), 'YYYYMMDD') - date '1970-01-01' end as day
+from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::regclass`);
 const todayStatement = statement(`select (clock_timestamp() at time zone 'utc')::date - date '1970-01-01' as today`);
 
 const DAYS_AHEAD = 7;

@@ -45,7 +45,8 @@ begin
   for part in
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = quote_ident(parent)::regclass
-      and to_date(right(c.relname, 8), 'YYYYMMDD') < today - greatest(keep_days, 1)
+      -- Guarded: other names are looked at too, in whatever order the planner likes.
+      and case when c.relname ~ ('^' || parent || '_[0-9]{8}$') then to_date(right(c.relname, 8), 'YYYYMMDD') < today - greatest(keep_days, 1) else false end
     order by c.relname
   loop
     if parent = 'journal' then
