@@ -52,6 +52,8 @@ const settleMs = 60_000;
 
 if (import.meta.main) {
   const t = new Teardown();
+  // One that is told to stop, or takes too long, leaves nothing behind.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void t.run().then(() => process.exit(1)));
   try {
     process.stdout.write(`${JSON.stringify(await measure({ ...defaults, ...JSON.parse(process.argv[2] ?? '{}') }, t))}\n`);
   } finally {
