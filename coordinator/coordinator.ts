@@ -23,7 +23,7 @@ import { workflowService } from './api/services/workflow-service.ts';
 import { createGateway, type Gateway } from './gateway/gateway.ts';
 import { GatewaySeat } from './gateway/seat.ts';
 import { gatewayMetrics, registerGauges, registerTiers, shardMetrics } from './metrics.ts';
-import { nonces } from './nonces.ts';
+import { fractions, nonces } from './nonces.ts';
 import { announcePresence } from './presence.ts';
 import { processPorts } from './process-ports.ts';
 import { ShardSeat } from './shard/seat.ts';
@@ -85,7 +85,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Run
   registerGauges(registry, seat, gatewaySeat);
   registerTiers(registry, () => store.health());
 
-  const ulid = monotonicFactory();
+  const ulid = monotonicFactory(fractions());
   let terms: Terms | null = null;
   const roleOf = (): Pick<Terms, 'role' | 'activeAddress'> => terms ?? { role: 'STANDBY', activeAddress: '' };
   const server = createServer({

@@ -18,3 +18,16 @@ export function nonces(): () => string {
     return pool.toString('base64url', used - NONCE_BYTES, used);
   };
 }
+
+/** Gives chance for ids: a number from 0 to below 1 of eight random bits, which is more than the five that a character of a ULID takes. */
+export function fractions(): () => number {
+  const pool = Buffer.alloc(POOL_BYTES);
+  let used = POOL_BYTES;
+  return () => {
+    if (used === POOL_BYTES) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    return pool[used++]! / 256;
+  };
+}

@@ -12,6 +12,13 @@ export function parseRequestTimeout(header: string | null): number | null {
   return Number(match[1]) * unitsMs[match[2]];
 }
 
+/** `Connect-Timeout-Ms` of Connect: milliseconds. Throws and answers as `parseRequestTimeout`. */
+export function parseConnectTimeout(header: string | null): number | null {
+  if (header === null) return null;
+  if (!/^\d{1,10}$/.test(header)) throw badHeader('Connect-Timeout-Ms', header, 'a number of milliseconds of at most ten digits');
+  return Number(header);
+}
+
 /** The deadline of a unary call: what was asked, the default without it, never more than the most there is. */
 export function unaryDeadlineMs(askedMs: number | null): number {
   return Math.min(askedMs ?? limits.unaryDeadlineMs, limits.unaryDeadlineMaxMs);

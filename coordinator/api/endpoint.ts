@@ -9,13 +9,12 @@
  */
 import { performance } from 'node:perf_hooks';
 import type { DescMessage, DescMethod, DescService, Message } from '@bufbuild/protobuf';
-import { createValidator } from '@bufbuild/protovalidate';
 import type { ConnectError } from '@connectrpc/connect';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { type Call, callerGone, type Face } from './call.ts';
 import { type ErrorLog, noRoom, presentable } from './errors.ts';
 import type { ApiMetrics, CallMeter } from './metrics.ts';
-import { createValidate, type Validate } from './validate.ts';
+import { createRuleValidator, createValidate, type Validate } from './validate.ts';
 
 type UnaryMethod = (request: Message, call: Call) => Promise<Message>;
 type StreamMethod = (request: Message, call: Call) => AsyncIterable<Message>;
@@ -152,7 +151,7 @@ export interface AnyMountedService {
 
 /** The endpoints of all mounted services. Throws when a method is missing or of a kind that the faces cannot carry. */
 export function createEndpoints(services: readonly AnyMountedService[], context: EndpointContext): Endpoint[] {
-  const validator = createValidator();
+  const validator = createRuleValidator();
   return services.flatMap(({ service, methods }) =>
     service.methods.map((method) => {
       if (method.methodKind !== 'unary' && method.methodKind !== 'server_streaming')

@@ -1,10 +1,11 @@
 /**
- * The way to the server: Connect over `fetch`, so that the same code runs in Node 20 and later and in browsers.
+ * The way to the server: Connect over `fetch`, so that the same code runs in Node 20 and later and in browsers; in Node the unary calls go a cheaper way.
  */
 import { Code, ConnectError, type Interceptor, type Transport } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-web';
 import { addressList } from '@workflow-orchestrator/proto';
 import { WorkflowError } from './error.ts';
+import { nodeUnary } from './node-unary.ts';
 import { networkCode } from './retry.ts';
 
 /** The address of a coordinator as calls need it: `ws://host/workers` and `http://host/` are the same place. Throws `invalid_argument`. */
@@ -31,20 +32,23 @@ export function httpAddresses(given: string | readonly string[]): string[] {
   return [...new Set(addresses.map(httpAddress))];
 }
 
-/** Calls to the coordinator at `address` (of `httpAddress`), with the token if there is one. */
-export function createTransport(address: string, token: string | null, fetch: typeof globalThis.fetch = globalThis.fetch): Transport {
-  return createConnectTransport({
+/** Calls to the coordinator at `address` (of `httpAddress`), with the token if there is one. `fetch`: instead of what the platform has. */
+export function createTransport(address: string, token: string | null, fetch?: typeof globalThis.fetch): Transport {
+  const send = fetch ?? globalThis.fetch;
+  const transport = createConnectTransport({
     baseUrl: address,
     useBinaryFormat: true,
     interceptors: token === null ? [] : [bearer(token)],
     fetch: async (input, init) => {
       try {
-        return watched(address, await fetch(input, init));
+        return watched(address, await send(input, init));
       } catch (thrown) {
         throw unavailable(`no coordinator answers at ${address}`, thrown);
       }
     },
   });
+  const unary = fetch === undefined ? nodeUnary(address, token, unavailable) : null;
+  return unary === null ? transport : { unary, stream: transport.stream };
 }
 
 function bearer(token: string): Interceptor {

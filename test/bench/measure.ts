@@ -52,6 +52,8 @@ const settleMs = 60_000;
 
 if (import.meta.main) {
   const t = new Teardown();
+  // One that is told to stop, or takes too long, leaves nothing behind.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void t.run().then(() => process.exit(1)));
   try {
     process.stdout.write(`${JSON.stringify(await measure({ ...defaults, ...JSON.parse(process.argv[2] ?? '{}') }, t))}\n`);
   } finally {
@@ -92,7 +94,7 @@ async function measure(measurement: Measurement, t: Teardown): Promise<Record<st
     coordinator: { pid: coordinator.pid, tree: false },
     ...store.processes,
   };
-  const endProfiles = measurement.profileDir === null ? null : await startProfiles(measurement.profileDir, [coordinator.pid, worker.pid]);
+  const endProfiles = measurement.profileDir === null ? null : await startProfiles(measurement.profileDir, [coordinator, worker]);
   const endMeter = meter(processes);
   const completed = await run(warm, warm + n);
   const settledAt = await settled(client);
@@ -120,14 +122,13 @@ async function measure(measurement: Measurement, t: Teardown): Promise<Record<st
   };
 }
 
-/** Profiles this process and others that have `profile.ts` loaded, until the answer is called. */
-async function startProfiles(folder: string, pids: readonly number[]): Promise<() => Promise<void>> {
-  const toggle = () => pids.map((pid) => process.kill(pid, 'SIGUSR2'));
-  toggle();
+/** Profiles this process and others, until the answer is called. */
+async function startProfiles(folder: string, others: readonly { profile(): Promise<void> }[]): Promise<() => Promise<void>> {
+  for (const other of others) await other.profile();
   const end = await startProfile(join(folder, 'driver.cpuprofile'));
   return async () => {
-    toggle();
     await end();
+    for (const other of others) await other.profile();
   };
 }
 

@@ -1,6 +1,6 @@
 /**
  * A CPU profile of the measured part of a process, without start, warm-up and checks. Loaded by `--import` into coordinator and worker: SIGUSR2 begins it, a second one
- * ends it and writes the file that PROFILE names. The driver calls it.
+ * ends it and writes the file that PROFILE names; the parent is told of both. The driver calls it.
  */
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
@@ -24,9 +24,11 @@ export async function startProfile(file: string): Promise<() => Promise<void>> {
 
 const { PROFILE } = process.env;
 if (PROFILE !== undefined) {
-  let end: Promise<() => Promise<void>> | null = null;
-  process.on('SIGUSR2', () => {
-    if (end === null) end = startProfile(PROFILE);
-    else void end.then((stop) => stop());
-  });
+  let end: (() => Promise<void>) | null = null;
+  const toggle = async () => {
+    if (end === null) end = await startProfile(PROFILE);
+    else await end();
+    process.send?.({ kind: 'profile' });
+  };
+  process.on('SIGUSR2', () => void toggle());
 }

@@ -80,7 +80,7 @@ async function syncEveryWrite(url: string): Promise<void> {
 export async function startCoordinator(env: Readonly<Record<string, string>>, options: ProgramOptions) {
   const child = startProgram('../../coordinator/main.ts', 'coordinator', { ...env, PORT: '0', LOG_LEVEL: 'warn' }, options);
   const { port } = await message<{ port: number }>(child, 'listening', 'coordinator');
-  return { pid: child.pid!, url: `http://127.0.0.1:${port}` };
+  return { pid: child.pid!, url: `http://127.0.0.1:${port}`, profile: () => toggleProfile(child, 'coordinator') };
 }
 
 /** A worker that is connected. `onMessage` is told what it says (`job-worker.ts`). */
@@ -90,6 +90,7 @@ export async function startWorker(url: string, slots: number, onMessage: (messag
   child.on('message', onMessage);
   return {
     pid: child.pid!,
+    profile: () => toggleProfile(child, 'worker'),
     /** Handlers called so far. */
     async executed(): Promise<number> {
       const answer = message<{ executed: number }>(child, 'executed', 'worker');
@@ -97,6 +98,13 @@ export async function startWorker(url: string, slots: number, onMessage: (messag
       return (await answer).executed;
     },
   };
+}
+
+/** Begins or ends the profile of a program (`profile.ts`); resolves when it has. */
+async function toggleProfile(child: ChildProcess, name: string): Promise<void> {
+  const done = message(child, 'profile', name);
+  child.kill('SIGUSR2');
+  await done;
 }
 
 function startProgram(file: string, name: string, env: Readonly<Record<string, string>>, { t, profileDir }: ProgramOptions): ChildProcess {

@@ -7,7 +7,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 /** A clock tick of /proc, in milliseconds: USER_HZ is 100 on every Linux that Node runs on. */
 const tickMs = 10;
-const sampleMs = 250;
+/** How often memory is looked at: the driver pays for it. */
+const sampleMs = 1_000;
 
 /** A process, alone or with all that descend from it. */
 export interface Watched {
@@ -56,31 +57,39 @@ function memoryOf(pid: number): { own: number; file: number; shared: number } {
   }
 }
 
-/** Processes whose parent is `pid`. */
-export function childrenOf(pid: number): number[] {
-  return readdirSync('/proc')
+/** Processes by their parent. One look at all of /proc is dear: it is taken once for all that is read of a moment. */
+type Families = ReadonlyMap<number, readonly number[]>;
+
+function families(): Families {
+  const pids = readdirSync('/proc')
     .map(Number)
-    .filter((each) => each > 0 && statOf(each)?.parent === pid);
+    .filter((pid) => pid > 0);
+  return Map.groupBy(pids, (pid) => statOf(pid)?.parent ?? 0);
 }
 
-function membersOf({ pid, tree }: Watched): number[] {
+/** Processes whose parent is `pid`. */
+export function childrenOf(pid: number): readonly number[] {
+  return families().get(pid) ?? [];
+}
+
+function membersOf({ pid, tree }: Watched, all: Families): number[] {
   const members = [pid];
-  if (tree) for (let i = 0; i < members.length; i++) members.push(...childrenOf(members[i]!));
+  if (tree) for (let i = 0; i < members.length; i++) members.push(...(all.get(members[i]!) ?? []));
   return members;
 }
 
-function cpuMsOf(watched: Watched): number {
+function cpuMsOf(watched: Watched, all: Families): number {
   let sum = 0;
-  for (const pid of membersOf(watched)) {
+  for (const pid of membersOf(watched, all)) {
     const stat = statOf(pid);
     if (stat !== null) sum += stat.cpuMs + (watched.tree ? stat.waitedMs : 0);
   }
   return sum;
 }
 
-function kibOf(watched: Watched): { own: number; all: number } {
+function kibOf(watched: Watched, all: Families): { own: number; all: number } {
   let [own, file, shared] = [0, 0, 0];
-  for (const pid of membersOf(watched)) {
+  for (const pid of membersOf(watched, all)) {
     const memory = memoryOf(pid);
     own += memory.own;
     file = Math.max(file, memory.file);
@@ -91,10 +100,14 @@ function kibOf(watched: Watched): { own: number; all: number } {
 
 /** Starts to meter; the answer ends it and says what was used since. */
 export function meter(processes: Readonly<Record<string, Watched>>): () => Record<string, Usage> {
-  const entries = Object.entries(processes).map(([name, watched]) => ({ name, watched, fromMs: cpuMsOf(watched), own: 0, all: 0 }));
+  const hasTrees = Object.values(processes).some(({ tree }) => tree);
+  const look = (): Families => (hasTrees ? families() : new Map());
+  const first = look();
+  const entries = Object.entries(processes).map(([name, watched]) => ({ name, watched, fromMs: cpuMsOf(watched, first), own: 0, all: 0 }));
   const sample = () => {
+    const now = look();
     for (const entry of entries) {
-      const { own, all } = kibOf(entry.watched);
+      const { own, all } = kibOf(entry.watched, now);
       entry.own = Math.max(entry.own, own);
       entry.all = Math.max(entry.all, all);
     }
@@ -104,9 +117,10 @@ export function meter(processes: Readonly<Record<string, Watched>>): () => Recor
   return () => {
     clearInterval(timer);
     sample();
+    const last = look();
     return Object.fromEntries(
       entries.map(({ name, watched, fromMs, own, all }) => {
-        const cpu_s = (cpuMsOf(watched) - fromMs) / 1_000;
+        const cpu_s = (cpuMsOf(watched, last) - fromMs) / 1_000;
         return [name, { cpu_s, peak_mib: Math.round(all / 1_024), peak_own_mib: Math.round(own / 1_024) }];
       }),
     );

@@ -109,10 +109,10 @@ t.test('help, version and bad command lines', async (t) => {
 });
 
 t.test('a coordinator that does not answer is one clear line', async (t) => {
-  const address = 'http://127.0.0.1:1'; // a port that fetch refuses
+  const address = 'http://127.0.0.1:1'; // a port that nobody listens on
 
   const ran = await wf(['status', '-u', address]);
-  t.match(ran, { code: 5, out: '', err: `wf: no coordinator answers at ${address} (bad port)\n` });
+  t.match(ran, { code: 5, out: '', err: `wf: no coordinator answers at ${address} (connection refused)\n` });
   t.match(await wf(['watch', 'x', '--json', '-u', address]), { code: 5, err: /^{"error":{"exitCode":5,"code":"unavailable"/ });
 });
 

@@ -134,15 +134,15 @@ function publicSchema(node: MapNode, inputs: readonly Input[]): Json {
 
 /** Apart from the reading, so that the graph does not keep the file's tree alive. */
 function preparation(inputs: readonly Input[], validate: Validator): Graph['prepareInputs'] {
-  return (given) => prepare(inputs, validate, given);
+  const known = new Map(inputs.map((input) => [input.name, input]));
+  return (given) => prepare(known, validate, given);
 }
 
-function prepare(inputs: readonly Input[], validate: Validator, given: Json): ReturnType<Graph['prepareInputs']> {
+function prepare(known: ReadonlyMap<string, Input>, validate: Validator, given: Json): ReturnType<Graph['prepareInputs']> {
   if (given !== null && (typeof given !== 'object' || Array.isArray(given))) return refused('inputs', 'must be a map of names to values');
   if (!jsonDepthFits(given)) return refused('inputs', `nest deeper than jsonDepth (${limits.jsonDepth})`);
   const values = new Map(Object.entries((given ?? {}) as Readonly<Record<string, Json>>));
   const problems: InputProblem[] = [];
-  const known = new Map(inputs.map((input) => [input.name, input]));
   const suggestions = new Suggestions();
   for (const name of values.keys()) {
     if (known.has(name)) continue;
@@ -152,20 +152,23 @@ function prepare(inputs: readonly Input[], validate: Validator, given: Json): Re
     problems.push({ path: pathIn([name]), message: `no input ${quote(name)}; ${hint}` });
   }
   const prepared: [string, Json][] = [];
-  for (const { name, required, fallback } of inputs) {
+  for (const { name, required, fallback } of known.values()) {
     const value = values.has(name) ? values.get(name)! : fallback;
     if (value !== undefined) prepared.push([name, value]);
     else if (required) problems.push({ path: pathIn([name]), message: 'is required' });
   }
   const ready: Json = Object.fromEntries(prepared);
   for (const { path, message } of validate(ready)) problems.push({ path: pathIn(path), message });
-  const bytes = new TextEncoder().encode(JSON.stringify(ready)).length;
+  const text = JSON.stringify(ready);
+  // A character has at most three bytes: small inputs are not encoded to be counted.
+  const bytes = text.length * 3 <= limits.inputsBytes ? 0 : encoder.encode(text).length;
   if (bytes > limits.inputsBytes) {
     problems.push({ path: 'inputs', message: `have ${bytes} bytes, more than inputsBytes (${limits.inputsBytes})` });
   }
   return problems.length > 0 ? { kind: 'bad', problems } : { kind: 'ok', inputs: ready };
 }
 
+const encoder = new TextEncoder();
 /** Unknown inputs that are told. */
 const MAX_TOLD = 100;
 
