@@ -1,5 +1,7 @@
 /**
- * A TCP proxy between worker and coordinator that can break connections, refuse them, or swallow everything.
+ * A TCP proxy to a port of this machine that can break connections, refuse them, or swallow what is sent.
+ *
+ * Invariant: a connection that lost bytes never goes on: whoever mends the proxy breaks it, as a real one would be.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -11,41 +13,56 @@ export interface TcpProxy {
   cut(): void;
   /** Lets connections stand, and nothing through, until `mend`. */
   freeze(): void;
+  /** Lets through what callers say, and swallows what they are answered, until `mend`. */
+  mute(): void;
   mend(): void;
   close(): Promise<void>;
 }
 
+interface Pair {
+  readonly caller: Socket;
+  readonly called: Socket;
+  /** Something was swallowed. */
+  isBroken: boolean;
+}
+
 /** Starts a proxy to a port of this machine. */
 export async function startProxy(target: number): Promise<TcpProxy> {
-  const pairs = new Set<readonly [Socket, Socket]>();
-  let state: 'open' | 'cut' | 'frozen' = 'open';
-  const server = createServer((inner) => {
+  const pairs = new Set<Pair>();
+  let state: 'open' | 'cut' | 'frozen' | 'mute' = 'open';
+  const isSwallowing = () => state === 'frozen' || state === 'mute';
+  const drop = (pair: Pair) => {
+    pairs.delete(pair);
+    pair.caller.destroy();
+    pair.called.destroy();
+  };
+  const server = createServer((caller) => {
     if (state === 'cut') {
-      inner.destroy();
+      caller.destroy();
       return;
     }
-    const outer = connect(target, '127.0.0.1');
-    const pair = [inner, outer] as const;
+    const pair: Pair = { caller, called: connect(target, '127.0.0.1'), isBroken: false };
     pairs.add(pair);
-    for (const [from, to] of [pair, [outer, inner] as const]) {
+    const pass = (from: Socket, to: Socket) => {
       from.on('data', (chunk) => {
-        if (state === 'open') to.write(chunk);
+        if (state === 'open' || (state === 'mute' && from === caller)) to.write(chunk);
+        else pair.isBroken = true;
       });
       from.on('error', () => {});
       from.on('close', () => {
-        pairs.delete(pair);
-        if (state !== 'frozen') to.destroy();
+        // Nobody hears of an end either.
+        if (isSwallowing()) pair.isBroken = true;
+        else drop(pair);
       });
-    }
+    };
+    pass(caller, pair.called);
+    pass(pair.called, caller);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const cut = () => {
     state = 'cut';
-    for (const [inner, outer] of pairs) {
-      inner.destroy();
-      outer.destroy();
-    }
+    for (const pair of pairs) drop(pair);
   };
   return {
     port: (server.address() as AddressInfo).port,
@@ -53,7 +70,11 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     freeze: () => {
       state = 'frozen';
     },
+    mute: () => {
+      state = 'mute';
+    },
     mend: () => {
+      for (const pair of pairs) if (pair.isBroken) drop(pair);
       state = 'open';
     },
     close: () => {
