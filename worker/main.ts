@@ -118,6 +118,7 @@ function onEvent(event: WorkerEvent): void {
       break;
     }
     case 'attemptStarted':
+    case 'resultAcknowledged':
     case 'disconnected':
     case 'ended':
       break;

@@ -5,7 +5,7 @@
  * 1. Outputs are done in the order in which the machine gave them.
  * 2. There is one timer and one flush per turn.
  */
-import type { Assignment, CoordinatorFrame } from '@workflow-orchestrator/proto';
+import { type Assignment, type CoordinatorFrame, ResultAck_Verdict } from '@workflow-orchestrator/proto';
 import { AttemptContext, type HandlerWords } from './attempt/context.ts';
 import { failureOf } from './attempt/run.ts';
 import { deferred } from './deferred.ts';
@@ -23,6 +23,15 @@ import type { WorkerState } from './worker.ts';
 export type StreamEvent =
   | { readonly kind: 'connected'; readonly url: string; readonly sessionId: string; readonly coordinatorId: string }
   | { readonly kind: 'disconnected'; readonly url: string; readonly reason: string }
+  /** What became of a result. `ACCEPTED`: it is on record; `DUPLICATE`: it was before; `STALE`, `WORKFLOW_ENDED`: it counts for nothing. */
+  | {
+      readonly kind: 'resultAcknowledged';
+      readonly workflowId: string;
+      readonly jobId: string;
+      readonly attempt: number;
+      readonly leaseToken: string;
+      readonly verdict: string;
+    }
   | { readonly kind: 'ended'; readonly reason: string };
 
 /** What a stream is made of. */
@@ -123,6 +132,18 @@ export class WorkerStream {
         case 'disconnected':
           onEvent({ kind: 'disconnected', url: output.url, reason: output.reason });
           break;
+        case 'acknowledged': {
+          const { workflowId, jobId, attempt, leaseToken } = output.result;
+          onEvent({
+            kind: 'resultAcknowledged',
+            workflowId,
+            jobId,
+            attempt,
+            leaseToken,
+            verdict: verdicts.get(output.verdict) ?? 'UNKNOWN',
+          });
+          break;
+        }
         case 'ended':
           this.#end(output.reason);
           break;
@@ -214,6 +235,8 @@ export class WorkerStream {
     this.#options.onEvent({ kind: 'ended', reason });
   }
 }
+
+const verdicts = new Map<ResultAck_Verdict, string>(Object.entries(ResultAck_Verdict).map(([name, verdict]) => [verdict, name]));
 
 /** Milliseconds of a clock that never goes back. */
 function now(): number {

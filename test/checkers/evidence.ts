@@ -112,6 +112,16 @@ export class Case {
     return Number.POSITIVE_INFINITY;
   }
 
+  /** Whether coordinators said what they assigned. Real processes do not: executions stand for it, and what was never executed was perhaps assigned. */
+  get tellsAssignments(): boolean {
+    return this.of('assign').length > 0;
+  }
+
+  /** Attempts that went out, in order: as coordinators said, else as they were begun. */
+  get starts(): readonly Placed[] {
+    return this.tellsAssignments ? this.of('assign') : this.of('execute').filter(({ event }) => event.type === 'invoke');
+  }
+
   /** What became of each operation of a kind: the last event with its `op`. */
   outcomes(f: string): ReadonlyMap<number, Placed> {
     return new Map(this.of(f).map((placed) => [placed.event.op, placed]));
@@ -129,6 +139,11 @@ export const JOB_ENDS: ReadonlySet<string> = new Set(['jobSkipped', 'jobSucceede
 /** The lease token of the attempt that an event records; empty when it records none. */
 export function tokenOf(event: DurableEvent): string {
   return 'attempt' in event && event.attempt !== null ? event.attempt.token : '';
+}
+
+/** The epoch under which a lease token was given; 0 when it does not say. */
+export function epochOf(token: string): number {
+  return Number(/^(\d{1,15})\./.exec(token)?.[1] ?? 0);
 }
 
 function push<V>(map: Map<string, V[]>, key: string, value: V): void {

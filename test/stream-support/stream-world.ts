@@ -238,6 +238,7 @@ export class StreamWorld {
         break;
       case 'welcomed':
       case 'disconnected':
+      case 'acknowledged':
       case 'note':
         break;
       default:

@@ -1,5 +1,7 @@
 /**
- * A TCP proxy between two parts of the system that can break connections, refuse them, or swallow everything, or what one side answers.
+ * A TCP proxy to a port of this machine that can break connections, refuse them, swallow what is sent, or lose one request or its answer.
+ *
+ * Invariant: a connection that lost bytes never goes on: whoever mends the proxy breaks it, as a real one would be.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
@@ -11,7 +13,7 @@ export interface TcpProxy {
   cut(): void;
   /** Lets connections stand, and nothing through, until `mend`. */
   freeze(): void;
-  /** Lets what clients send through, and no answer, until `mend`. */
+  /** Lets through what callers say, and swallows what they are answered, until `mend`. */
   mute(): void;
   mend(): void;
   /**
@@ -22,50 +24,62 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
+interface Pair {
+  readonly caller: Socket;
+  readonly called: Socket;
+  /** Something was swallowed. */
+  isBroken: boolean;
+}
+
 /** Starts a proxy to a port of this machine. */
 export async function startProxy(target: number): Promise<TcpProxy> {
-  const pairs = new Set<readonly [Socket, Socket]>();
-  let state: 'open' | 'cut' | 'frozen' | 'muted' = 'open';
+  const pairs = new Set<Pair>();
+  let state: 'open' | 'cut' | 'frozen' | 'mute' = 'open';
   let toLose: { readonly what: 'request' | 'reply'; readonly about: string; readonly done: () => void; asker: Socket | null } | null = null;
-  const isLost = (inner: Socket, isRequest: boolean, chunk: Buffer): boolean => {
+  const isLost = (caller: Socket, isRequest: boolean, chunk: Buffer): boolean => {
     if (toLose === null) return false;
-    if (!isRequest) return toLose.what === 'reply' && (toLose.asker === inner || toLose.about === '');
+    if (!isRequest) return toLose.what === 'reply' && (toLose.asker === caller || toLose.about === '');
     if (!chunk.includes(toLose.about)) return false;
-    toLose.asker = inner;
+    toLose.asker = caller;
     return toLose.what === 'request';
   };
-  const server = createServer((inner) => {
+  const isSwallowing = () => state === 'frozen' || state === 'mute';
+  const drop = (pair: Pair) => {
+    pairs.delete(pair);
+    pair.caller.destroy();
+    pair.called.destroy();
+  };
+  const server = createServer((caller) => {
     if (state === 'cut') {
-      inner.destroy();
+      caller.destroy();
       return;
     }
-    const outer = connect(target, '127.0.0.1');
-    const pair = [inner, outer] as const;
+    const pair: Pair = { caller, called: connect(target, '127.0.0.1'), isBroken: false };
     pairs.add(pair);
-    for (const [from, to] of [pair, [outer, inner] as const]) {
+    const pass = (from: Socket, to: Socket) => {
       from.on('data', (chunk) => {
-        if (isLost(inner, from === inner, chunk)) {
+        if (isLost(caller, from === caller, chunk)) {
           toLose?.done();
           toLose = null;
-          inner.destroy();
-          outer.destroy();
-        } else if (state === 'open' || (state === 'muted' && from === inner)) to.write(chunk);
+          drop(pair);
+        } else if (state === 'open' || (state === 'mute' && from === caller)) to.write(chunk);
+        else pair.isBroken = true;
       });
       from.on('error', () => {});
       from.on('close', () => {
-        pairs.delete(pair);
-        if (state !== 'frozen') to.destroy();
+        // Nobody hears of an end either.
+        if (isSwallowing()) pair.isBroken = true;
+        else drop(pair);
       });
-    }
+    };
+    pass(caller, pair.called);
+    pass(pair.called, caller);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const cut = () => {
     state = 'cut';
-    for (const [inner, outer] of pairs) {
-      inner.destroy();
-      outer.destroy();
-    }
+    for (const pair of pairs) drop(pair);
   };
   return {
     port: (server.address() as AddressInfo).port,
@@ -74,9 +88,10 @@ export async function startProxy(target: number): Promise<TcpProxy> {
       state = 'frozen';
     },
     mute: () => {
-      state = 'muted';
+      state = 'mute';
     },
     mend: () => {
+      for (const pair of pairs) if (pair.isBroken) drop(pair);
       state = 'open';
     },
     loseNext: (what, about = '') =>

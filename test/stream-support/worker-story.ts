@@ -1,7 +1,7 @@
 /**
  * The worker's end with a clock that stands still until it is told, and a coordinator that is the test itself: every step gives back what it led to, as lines.
  */
-import type { CoordinatorFrame } from '@workflow-orchestrator/proto';
+import { type CoordinatorFrame, ResultAck_Verdict } from '@workflow-orchestrator/proto';
 import { beat, checkpoint, progress, writeLine } from '../../worker/session/from-handler.ts';
 import { failure, type Outcome } from '../../worker/session/outcome.ts';
 import * as machine from '../../worker/session/session.ts';
@@ -36,6 +36,8 @@ export class WorkerStory {
   now = 1_000_000;
   readonly session: WorkerSession;
   readonly notes: string[] = [];
+  /** Results whose verdict came, `token verdict`. */
+  readonly acknowledged: string[] = [];
   /** Whether the connection is slow. */
   congested = false;
   /** Frames that were sent on the newest link. */
@@ -182,6 +184,11 @@ export class WorkerStory {
           break;
         case 'disconnected':
           this.#written.push('disconnected');
+          break;
+        case 'acknowledged':
+          this.acknowledged.push(
+            `${output.result.leaseToken} ${Object.entries(ResultAck_Verdict).find(([, verdict]) => verdict === output.verdict)?.[0]}`,
+          );
           break;
         case 'ended':
           this.#written.push(`ended (${output.reason})`);

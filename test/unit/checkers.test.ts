@@ -130,7 +130,7 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   ],
   I4: [
     ['a token of another job', but(4, { job: 'b' })],
-    ['a token that nobody gave', told(without('assign'))],
+    ['a token that nobody gave', told(lines.filter((_, index) => index !== 4))],
     ['another attempt', wrote(3, { attempt: attempt(2, 't1') })],
     ['one token, two records', wrote(5, { attempt: attempt(1, 't1') })],
   ],
@@ -173,6 +173,7 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
       'more often than there are attempts',
       told([...lines, ['assign', 'ok', 'c1', { job: 'a', value: { token: 't9' } }], run(9, 'a', 'invoke', { token: 't9' })]),
     ],
+    ['started by a later owner after its end', told([...without('assign'), run(9, 'a', 'invoke', { token: '2.1.x' })])],
   ],
   I12: [
     [
@@ -187,7 +188,16 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     ],
     ['a wrong end', wrote(6, { status: 'FAILED' })],
   ],
-  I13: [['an assignment after the cancel', told([['cancel', 'ok', 'client', { value: { answer: 'done', force: false } }], ...lines])]],
+  I13: [
+    ['an assignment after the cancel', told([['cancel', 'ok', 'client', { value: { answer: 'done', force: false } }], ...lines])],
+    [
+      'a start by a later owner after the cancel',
+      {
+        ...wrote(1, { kind: 'cancelRequested', reason: '', force: false }),
+        ...told([...without('assign'), run(9, 'b', 'invoke', { token: '2.1.x' })]),
+      },
+    ],
+  ],
   I14: [['more than there are slots', told([...lines.slice(0, 8), run(9, 'b', 'invoke', { token: 't2' }), ...lines.slice(8)])]],
   I16: [
     ['not found after the submit', but(13, { value: { answer: 'not found' } })],
@@ -195,7 +205,16 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     ['a watch without an end', told(lines.slice(0, 18))],
     ['a watch that ends too early', but(20, { value: { kind: 'jobSucceeded' } })],
   ],
-  I17: [['refused, and there', but(6, { value: { answer: 'overloaded' } }, 'fail')]],
+  I17: [
+    ['refused, and there', but(6, { value: { answer: 'overloaded' } }, 'fail')],
+    [
+      'one submit, two workflows',
+      {
+        journal: [...journalOf(story), another([submitted('wf2', '')])],
+        ...told([...lines, ['offer', 'invoke', 'c1', { op: 1, workflow: 'wf2' }]]),
+      },
+    ],
+  ],
   I18: [
     [
       'another ending',

@@ -107,6 +107,7 @@ t.test('a result that counts for nothing is told to the operator once (R41)', as
   for (let times = 0; times < 2; times++) story.receive({ case: 'resultAcks', value });
   t.match(story.notes.slice(before), [/came too late: another attempt counts/, /came too late: the workflow has ended/]);
   t.equal(story.notes.length, before + 2);
+  t.same(story.acknowledged, ['a STALE', 'b WORKFLOW_ENDED', 'c ACCEPTED'], 'each verdict once');
 });
 
 t.test('heartbeats: all leases, progress, checkpoints until they are known to have arrived (R30)', async (t) => {

@@ -97,7 +97,10 @@ export function handleBody(
         if (verdict === ResultAck_Verdict.STALE) noteUnwanted(session, leaseToken, 'came too late: another attempt counts', outputs);
         else if (verdict === ResultAck_Verdict.WORKFLOW_ENDED)
           noteUnwanted(session, leaseToken, 'came too late: the workflow has ended', outputs);
+        const kept = session.ended.get(leaseToken);
+        if (kept === undefined) continue;
         forgetResult(session, leaseToken);
+        outputs.push({ kind: 'acknowledged', result: kept.result, verdict });
       }
       outputs.push({ kind: 'wake' });
       break;

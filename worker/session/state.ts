@@ -16,6 +16,7 @@ import type {
   Payload,
   ProtocolError,
   Result,
+  ResultAck_Verdict,
   WorkerFrame,
 } from '@workflow-orchestrator/proto';
 import { newNumbering } from '@workflow-orchestrator/proto';
@@ -125,6 +126,8 @@ export type WorkerOutput =
   | { readonly kind: 'alarm'; readonly at: number }
   | { readonly kind: 'welcomed'; readonly url: string; readonly sessionId: string; readonly coordinatorId: string }
   | { readonly kind: 'disconnected'; readonly url: string; readonly reason: string }
+  /** R41: what became of a result that this worker kept. */
+  | { readonly kind: 'acknowledged'; readonly result: Result; readonly verdict: ResultAck_Verdict }
   /** The last output. */
   | { readonly kind: 'ended'; readonly reason: string }
   /** For the operator. */

@@ -25,7 +25,7 @@ export class Submissions {
     const inputs = jsonPayload(prepared.inputs);
     const idempotencyKey = request.idempotencyKey === '' ? keyOfFile(graph, prepared.inputs) : request.idempotencyKey;
     // Hashed only where it is needed: two bodies are compared only under one key.
-    const requestHash = idempotencyKey === '' ? '' : hashOf(request, graph.hash);
+    const requestHash = idempotencyKey === '' ? '' : requestHashOf(request, graph.hash);
     const { labels, start } = request;
     return () => ({ workflowId: this.#newId(), graph, inputs, labels, idempotencyKey, requestHash, start });
   }
@@ -67,7 +67,7 @@ function keyOfFile(graph: Graph, inputs: Json): string {
 }
 
 /** The same for the same request, whatever the definition's layout and the order of maps. */
-function hashOf(request: SubmitWorkflowRequest, definitionHash: string): string {
+export function requestHashOf(request: Pick<SubmitWorkflowRequest, 'inputs' | 'labels' | 'start'>, definitionHash: string): string {
   const sorted = (value: unknown): unknown =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? Object.fromEntries(

@@ -4,7 +4,7 @@
 import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { checkEnding, checkJournal } from '../../engine-support/journal-rules.ts';
 import { fold } from '../../engine-support/snapshots.ts';
-import { type Case, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import { type Case, epochOf, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
 
 /** I3: a job starts only after the outcomes it depends on are durable. */
 export function startsAfterItsSources(run: Case): string[] {
@@ -22,7 +22,7 @@ export function startsAfterItsSources(run: Case): string[] {
     if (job !== undefined && !mayBegin(job, (source) => ends.has(jobKey(workflow, source))))
       found.push(`${job.id} of ${workflow} is ready at event ${fact.shardSeq}, before its sources have ended`);
   }
-  for (const { event, place } of run.of('assign')) {
+  for (const { event, place } of run.starts) {
     const { workflow = '', job = '' } = event;
     const index = run.graphOf(workflow)?.indexOf.get(job);
     const fact = index === undefined ? undefined : ready.get(jobKey(workflow, index));
@@ -68,9 +68,10 @@ export function executionsAreCounted(run: Case): string[] {
     const key = jobKey(event.workflow, event.job);
     const seen = tokens.get(key) ?? [];
     if (seen.includes(token)) found.push(`${key} was executed twice under ${token}`);
-    if (!assigned.has(token)) found.push(`${key} was executed under ${token}, which was never assigned`);
+    if (run.tellsAssignments && !assigned.has(token)) found.push(`${key} was executed under ${token}, which was never assigned`);
     tokens.set(key, [...seen, token]);
   }
+  found.push(...startedAfterItsEnd(run));
   if (!run.evidence.isFaultless) return found;
   const recorded = new Map<string, number>();
   for (const { workflow, event } of run.facts) {
@@ -82,6 +83,20 @@ export function executionsAreCounted(run: Case): string[] {
     if (seen.length !== (recorded.get(key) ?? 0))
       found.push(`${key} was executed ${seen.length} times for ${recorded.get(key) ?? 0} attempts, without a fault`);
   return found;
+}
+
+/** What has ended under one owner is not started by a later one, who has read that it has. */
+function startedAfterItsEnd(run: Case): string[] {
+  const ends = new Map<string, number>();
+  for (const { workflow, epoch, event } of run.facts) {
+    if (!('job' in event) || !JOB_ENDS.has(event.kind)) continue;
+    ends.set(jobKey(workflow, run.graphOf(workflow)?.jobs[event.job]?.id), epoch);
+  }
+  return run.starts.flatMap(({ event }) => {
+    const epoch = epochOf(event.value?.token ?? '');
+    const ended = ends.get(jobKey(event.workflow, event.job)) ?? Number.POSITIVE_INFINITY;
+    return epoch > ended ? [`${event.job} of ${event.workflow}, which ended in epoch ${ended}, was started again in epoch ${epoch}`] : [];
+  });
 }
 
 /** I12: attempts stay within their number, back-off and timeouts fire in their window, a workflow ends as what happened says. */
@@ -112,6 +127,28 @@ export function rulesOfTheLanguage(run: Case): string[] {
 
 /** I13: after an acknowledged cancel no new attempt is dispatched, but of jobs that always run; after one with force none at all. */
 export function nothingAfterACancel(run: Case): string[] {
+  return run.tellsAssignments ? assignedAfterACancel(run) : startedAfterACancel(run);
+}
+
+/** Where nobody tells when an attempt was assigned: none is started by a later owner, who has read that it was cancelled. */
+function startedAfterACancel(run: Case): string[] {
+  const cancelled = new Map<string, { readonly epoch: number; readonly force: boolean }>();
+  for (const { workflow, epoch, event } of run.facts) {
+    if (event.kind !== 'cancelRequested') continue;
+    const before = cancelled.get(workflow);
+    if (before === undefined || (event.force && !before.force)) cancelled.set(workflow, { epoch, force: event.force });
+  }
+  return run.starts.flatMap(({ event }) => {
+    const { workflow = '', job = '' } = event;
+    const cancel = cancelled.get(workflow);
+    if (cancel === undefined || epochOf(event.value?.token ?? '') <= cancel.epoch) return [];
+    const graph = run.graphOf(workflow);
+    const { alwaysRun = false } = graph?.jobs[graph.indexOf.get(job) ?? -1] ?? {};
+    return alwaysRun && !cancel.force ? [] : [`${job} of ${workflow} was started after its cancel, by a later owner`];
+  });
+}
+
+function assignedAfterACancel(run: Case): string[] {
   const cancelled = new Map<string, boolean>();
   return run.history.flatMap((event) => {
     const { workflow = '', job = '' } = event;

@@ -48,7 +48,7 @@ function sameStates(run: Case): string[] {
 /** I4: a result is judged by the attempt that produced it: what is recorded under a token is the job and the attempt that were assigned under it, once. */
 export function judgedByItsAttempt(run: Case): string[] {
   const found: string[] = [];
-  const assigned = new Map(run.of('assign').map(({ event }) => [event.value?.token ?? '', event]));
+  const assigned = new Map(run.starts.map(({ event }) => [event.value?.token ?? '', event]));
   const recorded = new Map<string, string>();
   for (const workflow of run.workflows()) {
     const attempts = new Map<number, number>();
@@ -69,8 +69,9 @@ export function judgedByItsAttempt(run: Case): string[] {
       recorded.set(token, event.kind);
       const job = run.graphOf(workflow)?.jobs[event.job]?.id;
       const assignment = assigned.get(token);
-      if (assignment === undefined) found.push(`${event.kind} of ${job} of ${workflow} is under ${token}, which was never assigned`);
-      else if (assignment.workflow !== workflow || assignment.job !== job || assignment.attempt !== number) {
+      if (assignment === undefined) {
+        if (run.tellsAssignments) found.push(`${event.kind} of ${job} of ${workflow} is under ${token}, which was never assigned`);
+      } else if (assignment.workflow !== workflow || assignment.job !== job || assignment.attempt !== number) {
         found.push(
           `${token} was assigned as attempt ${assignment.attempt} of ${assignment.job} and recorded as attempt ${number} of ${job} of ${workflow}`,
         );

