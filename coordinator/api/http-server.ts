@@ -58,7 +58,8 @@ export function createHttpServer(options: HttpOptions): { app: FastifyInstance; 
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(apiHeaders);
     if (options.stopping() && request.raw.httpVersionMajor === 1) reply.header('connection', 'close');
-    done(refusal(request.headers, pathOf(request.url), options));
+    const hasHost = request.raw.httpVersion !== '1.1' || request.headers.host !== undefined;
+    done(hasHost ? refusal(request.headers, pathOf(request.url), options) : malformed('the header Host is missing'));
   });
   return { app, server: app.server };
 }
@@ -89,6 +90,8 @@ function createServer(handler: http.RequestListener, options: HttpOptions): Serv
       connectionsCheckingInterval: Math.min(timeoutCheckMs, options.headersTimeoutMs),
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
+      // Refused by the hook above, with an answer that says so; Node's own has no body.
+      requireHostHeader: false,
       // Only WebSockets are upgraded. Clients that offer h2c by `Upgrade` (curl --http2) are answered in HTTP/1.1 instead.
       shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === 'websocket',
     } as http.ServerOptions,
@@ -96,7 +99,16 @@ function createServer(handler: http.RequestListener, options: HttpOptions): Serv
   );
   server.keepAliveTimeout = 72_000; // longer than load balancers keep theirs
   server.on('upgrade', options.onUpgrade);
+  server.on('checkExpectation', answerExpectation);
   return server;
+}
+
+/** Answers a request that expects something other than `100-continue`. */
+function answerExpectation(request: IncomingMessage, response: http.ServerResponse): void {
+  const message = `nothing meets the header Expect: ${String(request.headers.expect).slice(0, 200)}`;
+  const error = new HttpError(417, Code.InvalidArgument, message, 'MALFORMED_REQUEST');
+  const headers = { ...apiHeaders, ...errorHeaders(error), 'content-type': 'application/json; charset=utf-8', connection: 'close' };
+  response.writeHead(httpStatus(error), headers).end(JSON.stringify(errorJson(error)));
 }
 
 /** The one way to answer an error over HTTP. */

@@ -1,11 +1,11 @@
 /**
  * What a shard holds: every workflow as the fold of its events, read from the last checkpoint and the journal after it.
  *
- * Invariant: an event is folded once, in order, or the reading fails. A checkpoint may be ahead of the place from which the journal is read (it is written while
- * workflows go on), so events that are already in are passed over; one that is missing means that the journal is damaged.
+ * Invariant: an event is folded once, in order, and only if it can have happened, or the reading fails with `JournalDamaged`. A checkpoint may be ahead of
+ * the place from which the journal is read (it is written while workflows go on), so events that are already in are passed over; one that is missing means
+ * that the journal is damaged.
  */
-import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
-import { evolve } from '@workflow-orchestrator/engine/machine';
+import { JournalDamaged, replay, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { JournalEntry, Ownership, Store } from '../store/store.ts';
 import { History } from './history.ts';
 
@@ -27,14 +27,16 @@ export interface FoundWorkflows {
   readonly tailEvents: number;
 }
 
-/** The workflow of a whole history, as an archive gives it back. Throws when it does not begin with a submission. */
+/** The workflow of a whole history, as an archive gives it back. Throws `JournalDamaged` when it cannot have happened. */
 export function foldHistory(entry: JournalEntry): FoundWorkflow {
   const found = new Map<string, FoundWorkflow>();
   fold(found, entry, 0);
-  return found.get(entry.workflowId)!;
+  const workflow = found.get(entry.workflowId);
+  if (workflow === undefined) throw new JournalDamaged(`the history of workflow '${entry.workflowId.slice(0, 200)}' is empty`);
+  return workflow;
 }
 
-/** Reads all that was committed under owners before. Rejects when it is not whole, for it is damaged then. */
+/** Reads all that was committed under owners before. Rejects with `JournalDamaged` when it is not whole, or holds what cannot have happened. */
 export async function readShard(store: Store, ownership: Ownership): Promise<FoundWorkflows> {
   const found = new Map<string, FoundWorkflow>();
   let lastAt = 0;
@@ -46,13 +48,14 @@ export async function readShard(store: Store, ownership: Ownership): Promise<Fou
       continue;
     }
     const { firstSeq, entries } = part.batch;
-    if (lastSeq !== null && firstSeq !== lastSeq + 1) throw new Error(`the journal is damaged: event ${firstSeq} comes after ${lastSeq}`);
+    if (lastSeq !== null && firstSeq !== lastSeq + 1)
+      throw new JournalDamaged(`the journal is damaged: event ${firstSeq} comes after ${lastSeq}`);
     lastSeq = part.batch.lastSeq;
     tailEvents += lastSeq - firstSeq + 1;
     for (const entry of entries) lastAt = Math.max(lastAt, fold(found, entry, 0));
   }
   if (lastSeq !== null && lastSeq !== ownership.lastSeq) {
-    throw new Error(`the journal is damaged: it ends at event ${lastSeq}, and ${ownership.lastSeq} were committed`);
+    throw new JournalDamaged(`the journal is damaged: it ends at event ${lastSeq}, and ${ownership.lastSeq} were committed`);
   }
   const workflows = [...found.values()];
   // A checkpoint has its own order; ids grow with the order of submission.
@@ -64,16 +67,17 @@ export async function readShard(store: Store, ownership: Ownership): Promise<Fou
 function fold(found: Map<string, FoundWorkflow>, { workflowId, firstEventSeq, events }: JournalEntry, checkpointed: number): number {
   let workflow = found.get(workflowId);
   const known = workflow?.events.length ?? 0;
-  if (firstEventSeq > known + 1) {
-    throw new Error(`the journal is damaged: event ${firstEventSeq} of workflow ${workflowId} comes after ${known}`);
+  if (firstEventSeq < 1 || firstEventSeq > known + 1) {
+    throw new JournalDamaged(
+      `the journal is damaged: event ${firstEventSeq} of workflow '${workflowId.slice(0, 200)}' comes after ${known}`,
+    );
   }
   for (let place = known + 1 - firstEventSeq; place < events.length; place++) {
     const event = events[place]!;
+    const state = replay(workflow?.state ?? null, workflowId, event);
     if (workflow === undefined) {
-      workflow = { state: evolve(null, event), events: new History(), checkpointed };
+      workflow = { state, events: new History(), checkpointed };
       found.set(workflowId, workflow);
-    } else {
-      evolve(workflow.state, event);
     }
     workflow.events.push(event);
   }

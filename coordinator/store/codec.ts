@@ -6,7 +6,13 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromMs, timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Graph, Payload } from '@workflow-orchestrator/engine/definition';
-import type { AttemptRecord, DurableEvent, JobError, SkipReason } from '@workflow-orchestrator/engine/machine';
+import {
+  type AttemptRecord,
+  type DurableEvent,
+  type JobError,
+  JournalDamaged,
+  type SkipReason,
+} from '@workflow-orchestrator/engine/machine';
 import {
   type AttemptRecord as AttemptRecordMessage,
   AttemptRecordSchema,
@@ -169,7 +175,7 @@ export function errorMessage(error: JobError): JobErrorMessage {
 
 /**
  * The event of a message. `graph` finds the definition that a `submitted` names.
- * Throws on a message that no version of this code wrote: a journal that says nothing is not to be guessed at.
+ * Throws `JournalDamaged` on a message that no version of this code wrote: a journal that says nothing is not to be guessed at.
  */
 export function fromMessage(message: WorkflowEvent, graph: (hash: string) => Graph): DurableEvent {
   const at = message.time === undefined ? 0 : timestampMs(message.time);
@@ -249,7 +255,7 @@ export function fromMessage(message: WorkflowEvent, graph: (hash: string) => Gra
     case 'jobCheckpointed':
       return { kind: 'jobCheckpointed', at, job: kind.value.jobIndex, checkpoint: required(kind.value.checkpoint) };
     case undefined:
-      throw new Error(`event ${message.seq} says nothing: it was written by a newer version, or damaged`);
+      throw new JournalDamaged(`event ${message.seq} says nothing: it was written by a newer version, or damaged`);
     default:
       return kind satisfies never;
   }
@@ -284,7 +290,7 @@ function endStatus(status: Workflow_Status): 'SUCCEEDED' | 'FAILED' | 'CANCELLED
     case Workflow_Status.CANCELLED:
       return 'CANCELLED';
     default:
-      throw new Error(`a workflow cannot have ended with status ${status}: the event was written by a newer version, or damaged`);
+      throw new JournalDamaged(`a workflow cannot have ended with status ${status}: the event was written by a newer version, or damaged`);
   }
 }
 
@@ -299,6 +305,6 @@ function skipReason(reason: Job_SkipReason): SkipReason {
     case Job_SkipReason.UPSTREAM_SKIPPED:
       return 'UPSTREAM_SKIPPED';
     default:
-      throw new Error(`no skip reason ${reason}: the event was written by a newer version, or damaged`);
+      throw new JournalDamaged(`no skip reason ${reason}: the event was written by a newer version, or damaged`);
   }
 }

@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { compile, type Graph } from '@workflow-orchestrator/engine/definition';
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { type JournalRecord, JournalRecordSchema, type Payload } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { fromMessage, payloadsOf, toMessage } from './codec.ts';
@@ -82,12 +83,15 @@ export class EntryReader {
     this.#sources = sources;
   }
 
-  /** The entries of a body. `what` names it in errors. Rejects when it is damaged, was written by a newer version, or names what is not kept. */
+  /**
+   * The entries of a body. `what` names it in errors. Rejects with `JournalDamaged` when it is damaged, was written by a newer version, or names what is
+   * not kept.
+   */
   async read(encoded: Omit<EncodedEntries, 'payloads'>, what: string): Promise<JournalEntry[]> {
     const { codec, crc, body } = encoded;
-    if (codec !== JOURNAL_CODEC) throw new Error(`${what}: codec ${codec} is not known; it was written by a newer version`);
-    if (crc32(body) !== crc) throw new Error(`${what}: the checksum does not hold; the record is damaged`);
-    const record = fromBinary(JournalRecordSchema, body);
+    if (codec !== JOURNAL_CODEC) throw new JournalDamaged(`${what}: codec ${codec} is not known; it was written by a newer version`);
+    if (crc32(body) !== crc) throw new JournalDamaged(`${what}: the checksum does not hold; the record is damaged`);
+    const record = readRecord(body, what);
     await this.#learn(record, what);
     await this.#putBack(record, what);
     return record.entries.map(({ workflowId, firstEventSeq, events }) => ({
@@ -113,10 +117,10 @@ export class EntryReader {
     const found = await this.#sources.definitions([...unknown]);
     for (const hash of unknown) {
       const stored = found.get(hash);
-      if (stored === undefined) throw new Error(`${what}: the definition ${hash} that it names is not kept`);
+      if (stored === undefined) throw new JournalDamaged(`${what}: the definition ${hash} that it names is not kept`);
       const compiled = compile(stored.yaml);
       if (compiled.kind === 'bad') {
-        throw new Error(
+        throw new JournalDamaged(
           `${what}: the definition ${hash} is not valid any more: ${compiled.problems[0]?.message}; it was written by another version`,
         );
       }
@@ -131,9 +135,17 @@ export class EntryReader {
     const found = (await this.#sources.payloads?.([...new Set(apart.map(hex))])) ?? NO_PAYLOADS;
     for (const payload of apart) {
       const data = found.get(hex(payload));
-      if (data === undefined) throw new Error(`${what}: the value ${hex(payload)} that it names is not kept`);
+      if (data === undefined) throw new JournalDamaged(`${what}: the value ${hex(payload)} that it names is not kept`);
       payload.data = data;
       payload.hash = new Uint8Array();
     }
+  }
+}
+
+function readRecord(body: Uint8Array, what: string): JournalRecord {
+  try {
+    return fromBinary(JournalRecordSchema, body);
+  } catch (cause) {
+    throw new JournalDamaged(`${what}: the record is damaged: ${(cause as Error).message}`, { cause });
   }
 }

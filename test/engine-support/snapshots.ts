@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { WorkflowEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
-import { evolve } from '@workflow-orchestrator/engine/machine';
+import { evolve, isDurable, replay } from '@workflow-orchestrator/engine/machine';
 
 /** A copy that shares nothing mutable with its original. */
 export function cloneState(state: WorkflowState): WorkflowState {
@@ -24,9 +24,14 @@ export function sameState(a: WorkflowState, b: WorkflowState): boolean {
   return isDeepStrictEqual({ ...a, graph: null }, { ...b, graph: null });
 }
 
-/** The fold of some events from nothing. */
+/** The fold of some events from nothing; durable ones as they are read from a journal, which refuses what cannot have happened. */
 export function fold(events: readonly WorkflowEvent[]): WorkflowState {
-  const state = events.reduce<WorkflowState | null>((before, event) => evolve(before, event), null);
+  const [first] = events;
+  const workflowId = first?.kind === 'submitted' ? first.workflowId : '';
+  const state = events.reduce<WorkflowState | null>(
+    (before, event) => (isDurable(event) ? replay(before, workflowId, event) : evolve(before, event)),
+    null,
+  );
   if (state === null) throw new Error('no events');
   return state;
 }

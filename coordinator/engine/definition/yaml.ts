@@ -91,6 +91,8 @@ function composeAll(problems: Problems): Composed | null {
   const stray: Stray = { offset: -1, message: '' };
   let firstFault = -1;
   const onError: OnError = (place, code, message) => {
+    // The composer takes `Stopped` for a fault of the collection that it is in, and tells it.
+    if (errors >= MAX_SYNTAX_ERRORS) throw new Stopped();
     const offset = Math.min(typeof place === 'number' ? place : 'offset' in place ? place.offset : place[0], source.length);
     if (code === TAG_FAULT) unknownTags.push(offset);
     else {

@@ -7,6 +7,7 @@ export { decide } from './decide.ts';
 export { type DurableEvent, isDurable, type VolatileEvent, type WorkflowEvent } from './event.ts';
 export { evolve, recovered, stripLeases } from './evolve.ts';
 export { type Ending, endingOf } from './finish.ts';
+export { JournalDamaged, replay } from './replay.ts';
 export { derivedFraction, retryDelayMs, WORKER_LOST } from './retry.ts';
 export * from './state.ts';
 export { isToStop, jobTimer, nextWake, readyJobs, workflowTimer } from './timers.ts';

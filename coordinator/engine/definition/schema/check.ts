@@ -61,6 +61,9 @@ export class SchemaCheck {
       const value = this.#keyword(node, entry, place);
       if (value !== undefined) made.push([entry.name, value as Json]);
     }
+    // One that checks nothing costs nothing: two bytes of text would become a page of code.
+    if (made.length === 0) return true;
+    this.#keywordCount += made.length;
     made.push([STEPS, costOf(node)]);
     const schema = Object.fromEntries(made);
     this.#schemas[place].made = schema;
@@ -95,7 +98,6 @@ export class SchemaCheck {
       return undefined;
     }
     if (value.kind === 'broken') return undefined;
-    this.#keywordCount++;
     if (kind === 'refused') {
       const hint = refusals[name] ?? 'use $ref with a local pointer such as #/$defs/name';
       this.#reading.problems.addKey(map, name, at, 'bad-schema', `the keyword ${quote(name)} is not supported`, hint);
