@@ -152,6 +152,7 @@ class World {
           this.features.add(`close ${output.code} ${shapeOf(output.reason).slice(0, 30)}`);
           break;
         case 'welcomed':
+        case 'acknowledged':
         case 'disconnected':
         case 'ended':
           this.features.add(output.kind);
