@@ -5,6 +5,7 @@
  * 1. Nobody is served while the shard is not here; whoever calls is told why, and by whom it is served as far as that is known.
  * 2. What a term held in memory is dropped with it. The next one reads everything anew.
  * 3. A shard that is damaged, or a broken invariant, ends the process: nothing goes on from a memory or a journal that may be wrong.
+ * 4. Time comes from the ports alone.
  */
 import type { Logger } from 'pino';
 import type { Definitions } from './api/services/definitions.ts';
@@ -13,7 +14,7 @@ import type { GatewaySeat } from './gateway/seat.ts';
 import type { ShardObserver, ShardPorts, StopCause } from './shard/ports.ts';
 import { ShardStopped } from './shard/requests.ts';
 import type { ShardSeat } from './shard/seat.ts';
-import { Shard } from './shard/shard.ts';
+import { Shard, type ShardBounds } from './shard/shard.ts';
 import { type Owner, type Ownership, type Store, StoreUnavailable } from './store/store.ts';
 
 /** What a coordinator does at the moment. */
@@ -25,14 +26,16 @@ export interface TermParts {
   readonly owner: Owner;
   readonly ports: Omit<ShardPorts, 'stop'>;
   readonly observer: ShardObserver;
-  readonly definitions: Definitions;
+  /** Those that differ from the limits. */
+  readonly bounds?: Partial<ShardBounds>;
+  readonly definitions: Pick<Definitions, 'load' | 'vacate'>;
   readonly seat: ShardSeat;
-  readonly gatewaySeat: GatewaySeat;
+  readonly gatewaySeat: Pick<GatewaySeat, 'take' | 'vacate'>;
   /** Makes the gateway of a term. */
   readonly gatewayOf: (shard: Shard) => Gateway;
   /** Streams of calls that rest on the shard end: those who called go elsewhere. */
   readonly endStreams: () => void;
-  readonly log: Logger;
+  readonly log: Pick<Logger, 'info' | 'warn' | 'error'>;
   /** Nothing can go on; the process must end. */
   readonly onFatal: (reason: string) => void;
 }
@@ -136,14 +139,14 @@ export class Terms {
     const { log } = this.#parts;
     this.#role = 'RECOVERING';
     this.#vacate('this coordinator has taken over and reads what is there');
-    const startedAt = performance.now();
+    const startedAt = this.#parts.ports.now();
     const end = new Promise<{ readonly reason: string; readonly cause: StopCause }>((resolve) => {
       this.#endTerm = resolve;
     });
     const opened = await this.#open(ownership, acquiredAt);
     if (opened !== null) {
       log.info(
-        { epoch: ownership.epoch, openWorkflows: opened.stats().openWorkflows, readMs: Math.round(performance.now() - startedAt) },
+        { epoch: ownership.epoch, openWorkflows: opened.stats().openWorkflows, readMs: this.#parts.ports.now() - startedAt },
         'this coordinator is the active one',
       );
       this.#settled();
@@ -159,10 +162,10 @@ export class Terms {
 
   /** Reads the shard and takes its place; null when it was lost, or the store went away, before that was done. */
   async #open(ownership: Ownership, acquiredAt: number): Promise<Shard | null> {
-    const { store, observer, definitions, seat, gatewaySeat, gatewayOf, log } = this.#parts;
+    const { store, observer, bounds = {}, definitions, seat, gatewaySeat, gatewayOf, log } = this.#parts;
     const ports: ShardPorts = { ...this.#parts.ports, stop: (reason, cause) => this.#endTerm({ reason, cause }) };
     try {
-      const shard = await Shard.open({ store, ownership, acquiredAt, ports, observer });
+      const shard = await Shard.open({ store, ownership, acquiredAt, ports, observer, bounds });
       this.#shard = shard;
       await definitions.load();
       this.#role = 'ACTIVE';
@@ -203,11 +206,8 @@ export class Terms {
 
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+      this.#wake = resolve;
+      this.#parts.ports.later(ms, resolve);
     });
   }
 }

@@ -18,7 +18,10 @@ export const PURE: readonly PurePlace[] = [
   { place: 'coordinator/engine/machine/', node: {}, async: false },
   { place: 'coordinator/engine/definition/', node: { 'node:crypto': ['createHash', 'hash'] }, async: false },
   { place: 'coordinator/shard/', node: {}, async: true },
+  { place: 'coordinator/terms.ts', node: {}, async: true },
   { place: 'coordinator/gateway/session', node: {}, async: false },
+  { place: 'coordinator/gateway/hub.ts', node: {}, async: false },
+  { place: 'coordinator/gateway/worker-info.ts', node: {}, async: false },
   { place: 'worker/session/', node: {}, async: false },
   { place: 'proto/', node: {}, async: false },
 ];
