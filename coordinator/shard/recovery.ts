@@ -6,8 +6,9 @@
  * that the journal is damaged.
  */
 import { JournalDamaged, replay, type WorkflowState } from '@workflow-orchestrator/engine/machine';
-import type { JournalEntry, Ownership, Store } from '../store/store.ts';
+import { type JournalEntry, type Ownership, type Store, StoreUnavailable } from '../store/store.ts';
 import { History } from './history.ts';
+import { ShardStopped } from './requests.ts';
 
 /** One workflow as it was read. */
 export interface FoundWorkflow {
@@ -61,6 +62,14 @@ export async function readShard(store: Store, ownership: Ownership): Promise<Fou
   // A checkpoint has its own order; ids grow with the order of submission.
   workflows.sort((a, b) => (a.state.id < b.state.id ? -1 : 1));
   return { workflows, lastAt, tailEvents };
+}
+
+/** Why a reading failed: what looks like damage may be what another owner wrote meanwhile, and only whoever still has the shard can tell. */
+export async function readFailure(store: Store, ownership: Ownership, error: unknown): Promise<unknown> {
+  if (error instanceof StoreUnavailable) return error;
+  const renewal = await store.renew(ownership, ownership.lastSeq);
+  if (renewal.kind === 'renewed') return error;
+  return renewal.kind === 'lost' ? new ShardStopped() : new StoreUnavailable(renewal.message, { cause: error });
 }
 
 /** Folds what is new of an entry. Time of its last event. */

@@ -25,7 +25,7 @@ import { ShardCore } from './core.ts';
 import { Followers } from './followers.ts';
 import { KeyDesk } from './key-desk.ts';
 import type { ShardObserver, ShardPorts, ShardStats, StopCause } from './ports.ts';
-import { type FoundWorkflow, foldHistory, readShard } from './recovery.ts';
+import { type FoundWorkflow, foldHistory, readFailure, readShard } from './recovery.ts';
 import { type ClientCommand, type CommandReply, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
 import { Tenure } from './tenure.ts';
 import { WorkerDesk } from './worker-desk.ts';
@@ -120,7 +120,7 @@ export class Shard implements WorkerInbox {
       ports,
       bounds,
       ownership: () => this.#tenure.ownership,
-      committedSeq: () => commits.committedSeq,
+      toldSeq: () => commits.toldSeq,
       onBroken,
     });
     this.#core = new ShardCore(this.#table, commits, ownership.epoch, ports, observer, this.#followers);
@@ -128,14 +128,14 @@ export class Shard implements WorkerInbox {
     this.#desk = new WorkerDesk(this.#core, this.durability);
   }
 
-  /** Rebuilds what an acquired shard holds. Rejects when that is damaged, or with `StoreUnavailable`; the shard is stopped then. */
+  /** Rebuilds what an acquired shard holds. Rejects when that is damaged, with `StoreUnavailable`, or with `ShardStopped` when it was lost meanwhile; it is stopped then. */
   static async open(options: ShardOptions): Promise<Shard> {
     const shard = new Shard(options);
     try {
       await shard.#recover(options.store, options.ownership);
     } catch (error) {
       shard.stop();
-      throw error;
+      throw await readFailure(options.store, options.ownership, error);
     }
     if (shard.#stopped) throw new ShardStopped();
     return shard;
