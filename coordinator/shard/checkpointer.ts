@@ -8,6 +8,7 @@
  * 1. Only committed events are written.
  * 2. Between two rounds, checkpoint and journal from its place on hold every event of every workflow that had not ended at that place.
  * 3. A round that fails changes nothing: the checkpoint before it holds, and the next round writes what this one could not.
+ *    A slice of which nobody knows may have been kept: what is in it is dropped when it has ended, as if it had been.
  * 4. A round is finished only when the archive has every change of before it: what a recovery does not read any more must be in there.
  */
 import type { CheckpointSlice, JournalEntry, Ownership, Store } from '../store/store.ts';
@@ -27,12 +28,15 @@ export interface CheckpointerParts {
   readonly ports: Pick<ShardPorts, 'later'>;
   readonly bounds: CheckpointBounds;
   readonly ownership: () => Ownership;
-  readonly committedSeq: () => number;
+  /** Up to which event of the shard the table has everything. What is committed may be ahead of it: while the lease is not sure, nothing is told. */
+  readonly toldSeq: () => number;
   /** Resolves when everything that changed so far is archived. */
   readonly archived: () => Promise<void>;
   readonly onBroken: (error: unknown) => void;
 }
 
+/** `checkpointed` of a workflow that was sent, and perhaps kept. */
+const UNSURE = -1;
 /** Pause after a round that failed. */
 const RETRY_MS = 2_000;
 
@@ -41,7 +45,7 @@ export class Checkpointer {
   /** Since the beginning of the last round. */
   #events = 0;
   #bytes = 0;
-  /** Ended workflows that the checkpoint has. */
+  /** Ended workflows that the checkpoint has, or may have. */
   #ended: string[] = [];
   #isBusy = false;
   #isOver = false;
@@ -62,7 +66,7 @@ export class Checkpointer {
 
   /** A workflow has ended, and that is committed. */
   ended(record: WorkflowRecord): void {
-    if (record.checkpointed > 0) this.#ended.push(record.state.id);
+    if (record.checkpointed !== 0) this.#ended.push(record.state.id);
   }
 
   stop(): void {
@@ -94,8 +98,8 @@ export class Checkpointer {
 
   /** Whether it was kept. */
   async #round(): Promise<boolean> {
-    const { table, committedSeq, archived } = this.#parts;
-    const seq = committedSeq();
+    const { table, toldSeq, archived } = this.#parts;
+    const seq = toldSeq();
     const before = { events: this.#events, bytes: this.#bytes, ended: this.#ended };
     const everythingBefore = archived();
     this.#events = 0;
@@ -117,8 +121,9 @@ export class Checkpointer {
     let entries: JournalEntry[] = [];
     let bytes = 0;
     const flush = async (): Promise<boolean> => {
+      for (const record of slice) this.#sent(record);
       const isKept = await this.#keep({ entries, finish: null });
-      if (isKept) for (const [place, record] of slice.entries()) this.#written(record, entries[place]!.events.length);
+      if (isKept) for (const [place, record] of slice.entries()) record.checkpointed = entries[place]!.events.length;
       slice = [];
       entries = [];
       bytes = 0;
@@ -138,10 +143,12 @@ export class Checkpointer {
     return !this.#isOver && (await this.#keep({ entries: [], finish: { seq, ended } }));
   }
 
-  #written(record: WorkflowRecord, events: number): void {
-    // It ended while it was written, and was not yet known to be in the checkpoint: the next round drops it.
-    if (record.checkpointed === 0 && record.events.at(-1)?.kind === 'ended') this.#ended.push(record.state.id);
-    record.checkpointed = events;
+  /** From now on the checkpoint may have the workflow, whatever becomes of the answer. */
+  #sent(record: WorkflowRecord): void {
+    if (record.checkpointed !== 0) return;
+    record.checkpointed = UNSURE;
+    // It ended while it waited for its slice: the next round drops it.
+    if (record.events.at(-1)?.kind === 'ended') this.#ended.push(record.state.id);
   }
 
   async #keep(slice: CheckpointSlice): Promise<boolean> {

@@ -69,6 +69,7 @@ export class CommitLoop {
   #bytes = 0;
   #nextSeq: number;
   #committedSeq: number;
+  #toldSeq: number;
   /** Answers in a row that were no good. */
   #failures = 0;
   #isTroubled = false;
@@ -80,11 +81,17 @@ export class CommitLoop {
     this.#ports = ports;
     this.#nextSeq = ownership.lastSeq + 1;
     this.#committedSeq = ownership.lastSeq;
+    this.#toldSeq = ownership.lastSeq;
   }
 
   /** Number of the last committed event of the shard. */
   get committedSeq(): number {
     return this.#committedSeq;
+  }
+
+  /** Number of the last event whose effects were all released: what follows the journal by effects has seen everything up to it, and perhaps nothing after it. */
+  get toldSeq(): number {
+    return this.#toldSeq;
   }
 
   /** Events that are not committed yet, those in flight included. */
@@ -222,6 +229,9 @@ export class CommitLoop {
     this.#committedSeq = lastSeq;
     this.#events -= batch.events;
     this.#bytes -= batch.bytes;
+    batch.effects.push(() => {
+      this.#toldSeq = lastSeq;
+    });
     this.#settle(batch);
     this.flush();
   }

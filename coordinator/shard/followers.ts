@@ -16,7 +16,8 @@ export interface FollowerParts {
   readonly ports: ShardPorts;
   readonly bounds: CheckpointBounds;
   readonly ownership: () => Ownership;
-  readonly committedSeq: () => number;
+  /** Up to which event of the shard everything was told to this. */
+  readonly toldSeq: () => number;
   readonly onBroken: (error: unknown) => void;
 }
 

@@ -34,7 +34,7 @@ export interface WorkflowRecord {
   watchers: Set<Watcher> | null;
   /** Approximate bytes, counted when it ended. */
   bytes: number;
-  /** How many of its events the checkpoint has. */
+  /** How many of its events the checkpoint has; negative while that is not known. */
   checkpointed: number;
   /** Whether its end is where it can be read again: only then may it be forgotten here. */
   isArchived: boolean;
