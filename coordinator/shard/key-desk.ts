@@ -1,7 +1,7 @@
 /**
  * Idempotency keys that memory has forgotten: the archive is asked before a workflow is submitted under one.
  *
- * Invariant: nobody else submits under a key between the question and the decision that follows it.
+ * Invariant: between the question and the decision that follows it nobody else submits under a key, and memory forgets nothing that has one.
  */
 import type { Archive } from '../store/store.ts';
 import { type FoundWorkflow, foldHistory } from './recovery.ts';
@@ -30,7 +30,14 @@ export class KeyDesk {
     const keys = submissions.flatMap(({ idempotencyKey }) => (idempotencyKey === '' ? [] : [idempotencyKey]));
     if (keys.length === 0) return use(NONE);
     const before = [...new Set(keys)].flatMap((key) => this.#last.get(key) ?? []);
-    const used = Promise.all(before).then(async () => use(await this.#look(archive, keys)));
+    const used = Promise.all(before).then(async () => {
+      this.#table.useKeys(keys);
+      try {
+        return await use(await this.#look(archive, keys));
+      } finally {
+        this.#table.releaseKeys(keys);
+      }
+    });
     const done = used.then(
       () => {},
       () => {},

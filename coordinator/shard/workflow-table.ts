@@ -3,8 +3,9 @@
  *
  * Invariants
  * 1. `state` may be ahead of what is committed; `events` never is: it grows when its commit is durable, and only what is in it is shown to watchers.
- * 2. Ids are ULIDs of one monotonic source, so the order of submission is the order of ids.
- * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them; where there is an archive, only when it has them.
+ * 2. Lists are in the order of ids, which is about that of submission: one whose key had to be looked for comes later than its id says.
+ * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them; where there is an archive, only when it has them,
+ *    and while nobody submits under their key.
  */
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { ListFilter } from '../store/store.ts';
@@ -63,7 +64,9 @@ export class WorkflowTable {
   readonly #ended = new Deque<WorkflowRecord>();
   readonly #retention: Retention;
   readonly #hasArchive: boolean;
-  /** In the order of submission, ids and records side by side; one that was forgotten leaves its id, until there are as many of those as workflows. */
+  /** Keys that are being submitted under, each with how often. */
+  readonly #keysInUse = new Map<string, number>();
+  /** In the order of ids, ids and records side by side; one that was forgotten leaves its id, until there are as many of those as workflows. */
   #ids: string[] = [];
   #order: (WorkflowRecord | undefined)[] = [];
   #endedBytes = 0;
@@ -114,8 +117,9 @@ export class WorkflowTable {
       isArchived: false,
     };
     this.#records.set(state.id, record);
-    this.#ids.push(state.id);
-    this.#order.push(record);
+    const place = this.#place(state.id);
+    this.#ids.splice(place, 0, state.id);
+    this.#order.splice(place, 0, record);
     if (state.idempotencyKey !== '') this.#keys.set(state.idempotencyKey, state.id);
     this.#open += 1;
     return record;
@@ -142,10 +146,25 @@ export class WorkflowTable {
     this.#forget();
   }
 
+  /** Somebody submits under these keys: what memory has of them now it still has when that is decided. */
+  useKeys(keys: readonly string[]): void {
+    for (const key of keys) this.#keysInUse.set(key, (this.#keysInUse.get(key) ?? 0) + 1);
+  }
+
+  /** It is decided. */
+  releaseKeys(keys: readonly string[]): void {
+    for (const key of keys) {
+      const count = (this.#keysInUse.get(key) ?? 0) - 1;
+      if (count > 0) this.#keysInUse.set(key, count);
+      else this.#keysInUse.delete(key);
+    }
+    this.#forget();
+  }
+
   #forget(): void {
     while (this.#ended.size > this.#retention.workflows || this.#endedBytes > this.#retention.bytes) {
       const oldest = this.#ended.peek();
-      if (oldest === undefined || !oldest.isArchived) return;
+      if (oldest === undefined || !oldest.isArchived || this.#keysInUse.has(oldest.state.idempotencyKey)) return;
       this.#ended.shift();
       this.#endedBytes -= oldest.bytes;
       this.#records.delete(oldest.state.id);
