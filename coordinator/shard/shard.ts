@@ -363,8 +363,7 @@ export class Shard implements WorkerInbox {
   async #recover(store: Store, ownership: Ownership): Promise<void> {
     const { workflows, lastAt } = await readShard(store, ownership);
     if (this.#stopped || workflows.length === 0) return;
-    // Later than anything in the journal: ids follow the clock, and two moments must not share one.
-    this.#aheadMs = Math.max(0, lastAt + 1 - this.#ports.now());
+    this.#aheadMs = Math.max(0, lastAt - this.#ports.now());
     const at = this.now();
     const records = workflows.map((workflow) => this.#core.restore(workflow, at, this.#bounds.leaseMs));
     const ended = records.filter(({ state }) => hasEnded(state.status)).sort((a, b) => a.state.endedAt - b.state.endedAt);

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { Workflow_Status } from '@workflow-orchestrator/proto';
 import { WorkflowClient } from '@workflow-orchestrator/sdk';
 import t from 'tap';
 import { ROOT } from '../repo/source.ts';
@@ -158,8 +159,26 @@ t.test('wf dev: its processes end when it is killed', async (t) => {
   t.equal(dev.pids.length, 2);
 });
 
-t.test('wf dev: without its coordinator it ends and says so', async (t) => {
+t.test('wf dev: a coordinator that crashes is started again, and knows what it knew', async (t) => {
   const dev = new Dev(t.testdir(), '--workers', '1');
+  t.teardown(() => dev.process.kill('SIGKILL'));
+  const { address } = await dev.until((line) => line.listening);
+  const client = new WorkflowClient(address, { retry: { maxAttempts: 30 } });
+  const { id } = await client.submit({
+    yaml: 'workflow: { name: kept, jobs: [{ id: a, type: validation, parameters: { schema: {}, data: 1 } }] }',
+  });
+  const pid = await dev.pidOf('coordinator');
+  process.kill(pid, 'SIGKILL');
+  t.not(await dev.pidOf('coordinator', 1), pid);
+  t.match(await dev.until((line) => line.note), /coordinator ended with signal SIGKILL; starting it again/);
+  await client.start(id);
+  t.equal((await client.waitFor(id, { timeoutMs: 60_000 })).status, Workflow_Status.SUCCEEDED);
+  t.equal(await dev.end('SIGTERM'), 0);
+  await allGone(dev.pids);
+});
+
+t.test('wf dev --memory: without its coordinator it ends and says so', async (t) => {
+  const dev = new Dev(t.testdir(), '--workers', '1', '--memory');
   t.teardown(() => dev.process.kill('SIGKILL'));
   await dev.until((line) => line.listening);
   const closed = once(dev.process, 'close');

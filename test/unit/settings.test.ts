@@ -99,7 +99,7 @@ t.test('every problem at once, in words', async (t) => {
     problems: [
       'unknown flag --prot; did you mean --port?',
       'unexpected argument "loose": settings are given as --name value',
-      '--data-dir needs a value: folder for the embedded journal; without it state is in memory',
+      '--data-dir needs a value: folder for the embedded journal, when there is neither a database nor Redis; without it state is in memory',
       '--port: "70000": must be a whole number from 0 to 65535',
       'GRPC_PORT: "http": must be a whole number from 0 to 65535',
       'DATABASE_URL: "mysql://me:********@x/y": must be a URL that starts with postgresql:// or postgres://',

@@ -52,8 +52,14 @@ redis.call('HSET', KEYS[1], 'expires', '0')
 return {'released'}
 `);
 
-/** ARGV: new term, lease in ms. */
-export const RECLAIM = script(`${FENCE}${NOW}
+/** ARGV: new term, lease in ms. One whose answer was lost is asked again with the same term, and has the same outcome. */
+export const RECLAIM = script(`${NOW}
+local known = redis.call('HMGET', KEYS[1], 'term', 'epoch', 'last_seq', 'chain')
+if known[1] == ARGV[3] then
+  redis.call('HSET', KEYS[1], 'expires', string.format('%.0f', now + ARGV[4]))
+  return {'reclaimed', known[2], known[3], known[4]}
+end
+${FENCE}
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HSET', KEYS[1], 'term', ARGV[3], 'expires', string.format('%.0f', now + ARGV[4]))
 return {'reclaimed', epoch, shard[3], redis.call('HGET', KEYS[1], 'chain')}

@@ -68,6 +68,8 @@ export class RedisStore implements Store {
   readonly #bulk: RedisConnection;
   readonly #keys: Keys;
   readonly #definitions: Definitions;
+  /** Terms of reclaims that were not answered, by the term that they take over from. */
+  readonly #asked = new Map<string, string>();
   /** The chain after the last batch that this store knows to be there. */
   #chain = 0;
 
@@ -128,9 +130,11 @@ export class RedisStore implements Store {
   }
 
   async reclaim(ownership: Ownership): Promise<Reclaim> {
-    const termId = randomUUID();
+    const termId = this.#asked.get(ownership.termId) ?? randomUUID();
+    this.#asked.set(ownership.termId, termId);
     try {
       const answer = await this.#fenced(RECLAIM, ownership, [termId, this.leaseMs]);
+      this.#asked.delete(ownership.termId);
       if (answer[0] === 'fenced') return { kind: 'lost', message: answer[1] };
       return { kind: 'reclaimed', ownership: this.#taken(termId, answer) };
     } catch (error) {

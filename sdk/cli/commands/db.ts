@@ -15,6 +15,7 @@ interface JsonOption {
 /** Adds the commands. */
 export function registerDb(program: Command, shell: Shell): void {
   const db = program.command('db').description('make and look at what keeps state: PostgreSQL, Redis, the embedded journal');
+  withExamples(db, 'wf db init', 'wf db status', 'wf db demo');
   const add = (name: 'init' | 'status', description: string) => {
     const command = withJson(db.command(name).argument('[settings...]', 'flags of the coordinator').description(description))
       .allowUnknownOption()
