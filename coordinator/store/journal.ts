@@ -8,12 +8,13 @@
  */
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { compile, type Graph } from '@workflow-orchestrator/engine/definition';
 import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { type JournalRecord, JournalRecordSchema, type Payload } from '@workflow-orchestrator/proto';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { fromMessage, payloadsOf, toMessage } from './codec.ts';
+import { fromMessage, payloadsOf } from './codec.ts';
+import { writeEntries } from './entry-writer.ts';
 import type { JournalBatch, JournalEntry, StoredDefinition } from './store.ts';
 
 /** Names the encoding of a body: protobuf `JournalRecord`. */
@@ -33,33 +34,21 @@ const NO_PAYLOADS: ReadonlyMap<string, Uint8Array> = new Map();
 
 /** Encodes entries. `apart`: whether large values are taken out of the body. */
 export function encodeEntries(entries: readonly JournalEntry[], apart: boolean): EncodedEntries {
-  const record = create(JournalRecordSchema, {
-    entries: entries.map(({ workflowId, firstEventSeq, events }) => ({
-      workflowId,
-      firstEventSeq: BigInt(firstEventSeq),
-      events: events.map((event) => toMessage(event, 0)),
-    })),
-  });
-  const payloads = apart ? takeOut(record) : NO_PAYLOADS;
-  const body = toBinary(JournalRecordSchema, record);
-  return { codec: JOURNAL_CODEC, crc: crc32(body), body, payloads };
+  let payloads: Map<string, Uint8Array> | null = null;
+  const putApart = (data: Uint8Array): Uint8Array | null => {
+    if (!apart || data.length <= limits.payloadInlineBytes) return null;
+    const hash = createHash('sha256').update(data).digest();
+    payloads ??= new Map();
+    payloads.set(hash.toString('hex'), data);
+    return hash;
+  };
+  const body = writeEntries(entries, putApart);
+  return { codec: JOURNAL_CODEC, crc: crc32(body), body, payloads: payloads ?? NO_PAYLOADS };
 }
 
 /** The chain after a body: a CRC over all bodies, in order. Two journals that were the same once and went apart have other chains. */
 export function chainAfter(chain: number, body: Uint8Array): number {
   return crc32(body, chain);
-}
-
-function takeOut(record: JournalRecord): ReadonlyMap<string, Uint8Array> {
-  let taken: Map<string, Uint8Array> | null = null;
-  for (const payload of payloadsIn(record)) {
-    if (payload.data.length <= limits.payloadInlineBytes) continue;
-    payload.hash = createHash('sha256').update(payload.data).digest();
-    taken ??= new Map();
-    taken.set(Buffer.from(payload.hash).toString('hex'), payload.data);
-    payload.data = new Uint8Array();
-  }
-  return taken ?? NO_PAYLOADS;
 }
 
 function* payloadsIn(record: JournalRecord): Iterable<Payload> {

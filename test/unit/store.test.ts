@@ -1,11 +1,12 @@
 /**
  * What is kept: the contract of stores held by the memory store, events as messages and back, batches as bytes and back.
  */
-import { create, fromBinary, fromJson, type MessageInitShape, toBinary, toJson } from '@bufbuild/protobuf';
+import { create, fromBinary, fromJson, type MessageInitShape, type MessageShape, toBinary, toJson } from '@bufbuild/protobuf';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import {
   Job_SkipReason,
   JobSkippedSchema,
+  JournalRecordSchema,
   Workflow_Status,
   WorkflowEndedSchema,
   WorkflowEventSchema,
@@ -147,6 +148,27 @@ t.test('what was damaged is found, wherever it was', async (t) => {
   const spoiled = new Map([[blue.hash, { hash: blue.hash, name: 'blue', yaml: 'workflow: 1', registeredAt: 0 }]]);
   const other = new EntryReader({ definitions: async () => spoiled, payloads: null });
   await t.rejects(other.read(encoded, 'it'), { message: /is not valid any more: .*; it was written by another version/ });
+});
+
+t.test('what is written straight is what the messages would be', async (t) => {
+  const property = fc.property(fc.array(anyEvent([blue, red]), { maxLength: 6 }), anyEvent([blue, red]), (events, last) => {
+    const list = [...events, last];
+    const { body } = encodeEntries([{ workflowId: 'wf', firstEventSeq: 7, events: list }], false);
+    const [entry, ...more] = fromBinary(JournalRecordSchema, body).entries;
+    if (more.length > 0 || entry.workflowId !== 'wf' || entry.firstEventSeq !== 7n) throw new Error('not the entry');
+    const messages = list.map((event) => toMessage(event, 0));
+    const text = (message: MessageShape<typeof WorkflowEventSchema>) => toBinary(WorkflowEventSchema, message);
+    t.same(entry.events.map(text), messages.map(text));
+  });
+  fc.assert(property, { numRuns: 400 });
+  for (const length of [0, 1, 39, 40, 41, 127, 128, 16_383, 16_384, 16_385, 70_000, 2_200_000]) {
+    for (const letter of ['a', 'ü', '漢']) {
+      const event = { kind: 'cancelRequested', at: 1_800_000_000_123, reason: letter.repeat(length), force: length % 2 === 0 } as const;
+      const { body } = encodeEntries([{ workflowId: 'wf', firstEventSeq: 1, events: [event, event] }], false);
+      const [entry] = fromBinary(JournalRecordSchema, body).entries;
+      t.same(plainEvent(fromMessage(entry.events[1], graphOf)), plainEvent(event), `${length} ${letter}`);
+    }
+  }
 });
 
 t.test('large values stand apart, once, and come back whole', async (t) => {
