@@ -164,12 +164,12 @@ t.test('wf dev: a coordinator that crashes is started again, and knows what it k
   t.teardown(() => dev.process.kill('SIGKILL'));
   const { address } = await dev.until((line) => line.listening);
   const client = new WorkflowClient(address, { retry: { maxAttempts: 30 } });
-  const { id } = await client.submit({
+  const { id } = await client.submitWorkflow({
     yaml: 'workflow: { name: kept, jobs: [{ id: a, type: validation, parameters: { schema: {}, data: 1 } }] }',
   });
   const pid = await dev.pidOf('coordinator');
   process.kill(pid, 'SIGKILL');
-  t.not(await dev.pidOf('coordinator', 1), pid);
+  await dev.until(({ started }) => (started?.name === 'coordinator' && started.pid !== pid ? started.pid : undefined));
   t.match(await dev.until((line) => line.note), /coordinator ended with signal SIGKILL; starting it again/);
   await client.start(id);
   t.equal((await client.waitFor(id, { timeoutMs: 60_000 })).status, Workflow_Status.SUCCEEDED);
