@@ -190,6 +190,8 @@ export const limits = {
   /** How often the archive and the live view follow the journal. */
   projectionMs: 250,
   liveViewMs: 50,
+  /** How long an open workflow waits for its archiving: together with `projectionMs`, less than a second. */
+  projectionOpenMs: 600,
   /** How often a coordinator says that it is there, and how long that is believed. */
   presenceMs: 2_000,
   presenceTtlMs: 7_000,

@@ -75,6 +75,7 @@ function archiveProjector({ store: { archive }, table, ports, onBroken }: Follow
   return new Projector({
     write: (workflows) => archive.write(workflows),
     everyMs: limits.projectionMs,
+    openAfterMs: limits.projectionOpenMs,
     ports,
     onEndWritten: (record) => table.archived(record),
     onBroken,
@@ -88,5 +89,5 @@ function liveViewProjector({ store: { liveView }, ports, ownership, onBroken }: 
     await liveView.show(ownership(), workflows);
     return { kind: 'kept' } as const;
   };
-  return new Projector({ write, everyMs: limits.liveViewMs, ports, onEndWritten: () => {}, onBroken });
+  return new Projector({ write, everyMs: limits.liveViewMs, openAfterMs: 0, ports, onEndWritten: () => {}, onBroken });
 }

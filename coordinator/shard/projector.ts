@@ -16,8 +16,10 @@ import type { WorkflowRecord } from './workflow-table.ts';
 /** What a projector works on. */
 export interface ProjectorParts {
   readonly write: (workflows: readonly ArchivedWorkflow[]) => Promise<Kept>;
-  /** Pause between a change and its write. */
+  /** Pause between the end of a workflow and its write. */
   readonly everyMs: number;
+  /** How long an open workflow waits from its first change on: most have ended by then, and are written once. */
+  readonly openAfterMs: number;
   readonly ports: Pick<ShardPorts, 'later' | 'now'>;
   /** The end of a workflow was written. */
   readonly onEndWritten: (record: WorkflowRecord) => void;
@@ -26,23 +28,19 @@ export interface ProjectorParts {
 
 /** Pause after a write that failed. */
 const RETRY_MS = 1_000;
-/** An open workflow with many jobs is written at most once in this time for each of them, and no later than `WRITE_WITHIN_MS`. */
-const MS_PER_JOB = 1;
-const WRITE_WITHIN_MS = 900;
 
 interface Change {
   readonly record: WorkflowRecord;
   readonly state: WorkflowState;
-  /** Number of the first change that is in here. */
+  /** Number of the first change that is in here, and when it was. */
   readonly number: number;
+  readonly since: number;
 }
 
 export class Projector {
   readonly #parts: ProjectorParts;
   /** By workflow, oldest change first. */
   readonly #changes = new Map<string, Change>();
-  /** When open workflows with many jobs were written last. */
-  readonly #writtenAt = new Map<string, number>();
   #number = 0;
   #isPlanned = false;
   #isWriting = false;
@@ -63,8 +61,9 @@ export class Projector {
   changed(record: WorkflowRecord, state: WorkflowState): void {
     this.#number += 1;
     const earlier = this.#changes.get(state.id);
+    const { number, since } = earlier ?? { number: this.#number, since: this.#parts.ports.now() };
     // Setting a key that is there keeps its place: the oldest change stays first.
-    this.#changes.set(state.id, { record, state, number: earlier?.number ?? this.#number });
+    this.#changes.set(state.id, { record, state, number, since });
     this.#plan(this.#parts.everyMs);
   }
 
@@ -107,19 +106,16 @@ export class Projector {
       this.#putBack(taken);
       return RETRY_MS;
     }
-    for (const { record, state } of taken) {
-      if (hasEnded(state.status)) {
-        this.#writtenAt.delete(state.id);
-        this.#parts.onEndWritten(record);
-      } else if (state.jobs.length * MS_PER_JOB > this.#parts.everyMs) this.#writtenAt.set(state.id, this.#parts.ports.now());
-    }
-    return this.#changes.size >= limits.projectionWorkflows ? 0 : this.#parts.everyMs;
+    for (const { record, state } of taken) if (hasEnded(state.status)) this.#parts.onEndWritten(record);
+    return taken.length >= limits.projectionWorkflows ? 0 : this.#parts.everyMs;
   }
 
   /** What was not taken waits again; what changed meanwhile is as old as the change that was lost with it. */
   #putBack(taken: readonly Change[]): void {
-    for (const change of taken)
-      this.#changes.set(change.state.id, { ...change, ...this.#changes.get(change.state.id), number: change.number });
+    for (const change of taken) {
+      const { number, since } = change;
+      this.#changes.set(change.state.id, { ...change, ...this.#changes.get(change.state.id), number, since });
+    }
   }
 
   /** The oldest changes, as many as go into one write. */
@@ -137,10 +133,9 @@ export class Projector {
     return taken;
   }
 
-  #comesLater({ state }: Change, now: number): boolean {
-    const writtenAt = this.#writtenAt.get(state.id);
-    if (writtenAt === undefined || hasEnded(state.status)) return false;
-    return now < writtenAt + Math.min(state.jobs.length * MS_PER_JOB, WRITE_WITHIN_MS);
+  #comesLater({ state, since }: Change, now: number): boolean {
+    // Whoever waits for everything to be written waits for nothing else.
+    return this.#waiting.length === 0 && !hasEnded(state.status) && now < since + this.#parts.openAfterMs;
   }
 
   #tell(): void {

@@ -69,6 +69,11 @@ t.test('two owners at once: of a commit and an acquisition that race, one comes 
   t.ok(outcomes.get('durable')! > 0 && outcomes.get('fenced')! > 0, `both happened: ${[...outcomes].join(' ')}`);
 });
 
+/** The connection for reads comes back in its own time. */
+async function allConnected(store: RedisStore): Promise<void> {
+  while (store.health()[0].health !== 'OK') await pause(20);
+}
+
 t.test('an answer that is lost after the script ran: unknown, and reclaim knows', { skip }, async (t) => {
   const redis = await admin(t);
   const proxy = await startProxy(server.port);
@@ -100,6 +105,7 @@ t.test('an answer that is lost after the script ran: unknown, and reclaim knows'
     t.same(await store.commit(owner, batchOf(round + 1, 1, 'late')), { kind: 'fenced' });
     owner = next;
   }
+  await allConnected(store);
   t.same(plain(await loaded(store)), plain(upTo(20).map((seq) => batchOf(seq))));
 });
 
@@ -118,8 +124,7 @@ t.test('a request that is lost before the script ran: unknown, and reclaim knows
   const next = await reclaimed(store, owner);
   t.equal(next.lastSeq, 1);
   t.same(await commitAll(store, next, [batchOf(2)]), ['durable']);
-  // The connection for reads comes back in its own time.
-  while (store.health()[0].health !== 'OK') await pause(20);
+  await allConnected(store);
 });
 
 t.test('killed and brought back under load: what was acknowledged is there once, in order', { skip }, async (t) => {

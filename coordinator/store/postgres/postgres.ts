@@ -29,7 +29,7 @@ import { readAll, writeSlice } from './checkpoint.ts';
 import { Committer } from './commit.ts';
 import { Database, type Log } from './database.ts';
 import { definitionsByHash, putDefinition, registeredDefinitions } from './definition.ts';
-import { messageOf, NotSentError } from './failure.ts';
+import { codeOf, messageOf, NotSentError } from './failure.ts';
 import { Health } from './health.ts';
 import { knownMigrations, migrateAt, migrationAdvice, SchemaError, statusAt } from './migrate.ts';
 import { readPayloads } from './payload.ts';
@@ -50,6 +50,8 @@ export interface PostgresOptions {
 }
 
 const RETENTION_DAYS = 30;
+/** Wrong user, password or database, or no right to it: waiting does not help. */
+const NEEDS_SOMEBODY: ReadonlySet<string> = new Set(['28000', '28P01', '3D000', '42501']);
 
 /**
  * Connects, brings the tables to the form of this version where the role may, and opens the store.
@@ -94,6 +96,7 @@ export async function openPostgresStore(options: PostgresOptions): Promise<Postg
     }
   } catch (error) {
     if (error instanceof SchemaError) throw error;
+    if (NEEDS_SOMEBODY.has(codeOf(error))) throw new SchemaError(`${address.shown}: ${messageOf(error)}`);
     throw new StoreUnavailable(`${address.shown}: ${messageOf(error)}`, { cause: error });
   }
 }
