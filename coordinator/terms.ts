@@ -40,7 +40,8 @@ export interface TermParts {
   readonly onFatal: (reason: string) => void;
 }
 
-/** Longest pause before the shard is asked for again. */
+/** Longest pause before the shard is asked for again: of an owner that is there, which may end its lease at any time, and of a store that is not. */
+const HELD_POLL_MS = 150;
 const POLL_MS = 500;
 /** Time for the archive to take what it lacks when this coordinator ends. */
 const ARCHIVE_MS = 1_000;
@@ -117,7 +118,7 @@ export class Terms {
       if (acquisition.kind === 'held') {
         const { coordinatorId, address } = acquisition.by;
         this.#stand(`this coordinator is a standby; the active one is ${coordinatorId}${address === '' ? '' : ` at ${address}`}`, address);
-        await this.#pause(Math.min(acquisition.expiresInMs + 1, POLL_MS));
+        await this.#pause(Math.min(acquisition.expiresInMs + 1, HELD_POLL_MS));
       } else {
         this.#stand(`the store cannot be reached: ${acquisition.message}`, '');
         await this.#pause(POLL_MS);

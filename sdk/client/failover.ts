@@ -8,7 +8,7 @@
  */
 import type { Api } from './api.ts';
 import { WorkflowError } from './error.ts';
-import { concernsAddress } from './retry.ts';
+import { concernsAddress, hadNoEffect } from './retry.ts';
 import { whyUnreachable } from './transport.ts';
 
 /** The addresses of a client, at least one. */
@@ -46,6 +46,8 @@ export class Walk {
   #api: Api;
   #round = 1;
   #askedMs = 0;
+  /** A try, in whichever round, may have done what was asked. */
+  #mayHaveTakenEffect = false;
 
   constructor(addresses: Addresses) {
     this.#addresses = addresses;
@@ -77,6 +79,7 @@ export class Walk {
     this.#addresses.answered(this.#api);
     this.#failed.clear();
     this.#failures.clear();
+    this.#mayHaveTakenEffect = false;
     this.#round = 1;
     this.#askedMs = 0;
   }
@@ -84,6 +87,7 @@ export class Walk {
   /** A try at the present address failed. Nothing moves yet: the decision may be to try no more. */
   failed(error: WorkflowError): void {
     this.#failures.set(this.#api, error);
+    if (!hadNoEffect(error)) this.#mayHaveTakenEffect = true;
     this.#askedMs = Math.max(this.#askedMs, error.retryDelayMs ?? 0);
     if (concernsAddress(error)) this.#addresses.failed(this.#api);
     else if (error.code !== 'canceled') this.#addresses.answered(this.#api);
@@ -106,20 +110,28 @@ export class Walk {
     this.#api = this.#addresses.preferred;
   }
 
-  /** What to throw for the last failure: itself, or one error for all addresses when none of several answered. */
+  /**
+   * What to throw for the last failure: itself, or one error for all addresses when none of several answered. It says that the call had no effect
+   * (`retryDelayMs`) only when that is so of every try.
+   */
   error(last: WorkflowError): WorkflowError {
-    if (this.#failures.size < 2 || !concernsAddress(last)) return last;
+    if (this.#failures.size < 2 || !concernsAddress(last)) {
+      if (!this.#mayHaveTakenEffect || last.retryDelayMs === null) return last;
+      return errorLike(last, `${last.message} (an earlier try may have taken effect)`, null);
+    }
     const failures = [...this.#failures];
     const reasons = failures.map(([{ address }, error]) => `${address}: ${whyUnreachable(error.cause) ?? error.message}`);
-    const hadEffect = failures.some(([, error]) => error.retryDelayMs === null);
-    return new WorkflowError(last.code, `no coordinator takes the call at any of ${failures.length} addresses: ${reasons.join('; ')}`, {
-      reason: last.reason,
-      metadata: last.metadata,
-      problems: last.problems,
-      violations: last.violations,
-      resource: last.resource,
-      retryDelayMs: hadEffect ? null : Math.max(...failures.map(([, error]) => error.retryDelayMs ?? 0)),
-      cause: last,
-    });
+    const isUnknown = this.#mayHaveTakenEffect || failures.some(([, error]) => error.retryDelayMs === null);
+    return errorLike(
+      last,
+      `no coordinator takes the call at any of ${failures.length} addresses: ${reasons.join('; ')}`,
+      isUnknown ? null : Math.max(...failures.map(([, error]) => error.retryDelayMs ?? 0)),
+    );
   }
+}
+
+/** What another error says, in other words. */
+function errorLike(last: WorkflowError, message: string, retryDelayMs: number | null): WorkflowError {
+  const { code, reason, metadata, problems, violations, resource } = last;
+  return new WorkflowError(code, message, { reason, metadata, problems, violations, resource, retryDelayMs, cause: last });
 }

@@ -1,6 +1,6 @@
 /**
- * How long nobody serves when the active coordinator is killed (kill -9), and when it is told to end (SIGTERM): from the signal to the first submit that is acknowledged
- * by the other one, as a client sees it that knows both addresses and does nothing but submit. Run it with
+ * How long nobody serves when the active coordinator is killed (kill -9), and when it is told to end (SIGTERM): from the last submit that it acknowledged, or from the
+ * kill, to the first one that the other coordinator acknowledges. Two clients ask, one each coordinator, all the time. Run it with
  * `node --conditions=workflow-orchestrator test/bench/takeover.ts [--rounds 20] [--redis]`.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -36,7 +36,6 @@ try {
     nodes.push({ program, url: `http://127.0.0.1:${port}` });
     program.start();
   }
-  const client = new WorkflowClient(nodes.map(({ url }) => url));
   for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     const gaps: number[] = [];
     for (let round = 0; round < rounds; round += 1) gaps.push(await gapOf(signal));
@@ -45,30 +44,38 @@ try {
     process.stdout.write(`${JSON.stringify({ signal, rounds, p50_ms: at(0.5), p99_ms: at(0.99), all_ms: gaps.map(Math.round) })}\n`);
   }
 
-  /** One takeover: both are there, the active one gets the signal, the other one takes a submit; then the first is back. */
+  /** One takeover: both are there, the active one gets the signal, the other one takes a submit; then the first is started again. */
   async function gapOf(signal: 'SIGKILL' | 'SIGTERM'): Promise<number> {
-    const active = await roles();
-    await client.submitWorkflow({ yaml });
-    const since = performance.now();
+    const [active, other] = await roles();
+    const asks = new AbortController();
+    let last = 0;
+    const old = acknowledged(active.url, asks.signal, (at) => {
+      last = at;
+    });
+    while (last === 0) await sleep(5);
+    if (signal === 'SIGKILL') last = performance.now();
     const ending = active.program.end(signal);
-    for (;;) {
-      const sentAt = performance.now();
-      // Whoever ends gracefully may still answer: only the other one counts.
-      const answered = await client.submitWorkflow({ yaml }, { timeoutMs: 20_000 }).then(
-        () => client.address,
-        () => null,
+    const first = await new Promise<number>((resolve) => void acknowledged(other.url, asks.signal, resolve));
+    asks.abort();
+    await Promise.all([old, ending]);
+    active.program.start();
+    return first - last;
+  }
+
+  /** Submits on and on, and tells when each is acknowledged. */
+  async function acknowledged(url: string, signal: AbortSignal, tell: (at: number) => void): Promise<void> {
+    const client = new WorkflowClient(url, { retry: { maxAttempts: 1 } });
+    while (!signal.aborted) {
+      const isAcknowledged = await client.submitWorkflow({ yaml }, { signal, timeoutMs: 5_000 }).then(
+        () => true,
+        () => false,
       );
-      if (answered !== null && !answered.startsWith(active.url)) {
-        const gap = performance.now() - since;
-        await ending;
-        active.program.start();
-        return gap;
-      }
-      if (performance.now() - sentAt < 5) await sleep(5);
+      if (isAcknowledged) tell(performance.now());
+      await sleep(5);
     }
   }
 
-  /** Waits until one is active and the other stands by; the active one. */
+  /** Waits until one is active and the other stands by; the active one, and the other. */
   async function roles() {
     for (;;) {
       const said = await Promise.all(
@@ -80,7 +87,7 @@ try {
         ),
       );
       const at = said.indexOf('ACTIVE');
-      if (at >= 0 && said[1 - at] === 'STANDBY') return nodes[at]!;
+      if (at >= 0 && said[1 - at] === 'STANDBY') return [nodes[at]!, nodes[1 - at]!] as const;
       await sleep(50);
     }
   }

@@ -42,6 +42,8 @@ const plan = planOf({
 });
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort(new Error(signal)));
+// Also when this process itself is at fault, nothing that it started may be left.
+process.on('uncaughtException', (error) => stopping.abort(error));
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 try {
@@ -56,8 +58,12 @@ try {
   if (values.canary) say(losses > 0 ? `canary: ${losses} lost acknowledgements were found` : 'canary: no lost acknowledgement was found');
   process.exit((values.canary ? losses > 0 : report.violations.length === 0) ? 0 : 1);
 } catch (error) {
-  if (!stopping.signal.aborted) throw error;
-  say(`stopped by ${(stopping.signal.reason as Error).message}`);
+  const reason = stopping.signal.aborted ? (stopping.signal.reason as Error) : (error as Error);
+  if (!reason.message.startsWith('SIG')) {
+    process.stderr.write(`${reason.stack}\n`);
+    process.exit(1);
+  }
+  say(`stopped by ${reason.message}`);
   process.exit(130);
 }
 

@@ -34,7 +34,7 @@ export async function startSink(history: HistoryWriter): Promise<{ readonly port
     let answered = 0;
     /** By the teller's own number of an operation, the one of the whole history. */
     const ops = new Map<number, number>();
-    createInterface({ input: socket }).on('line', (line) => {
+    linesOf(socket, (line) => {
       if (teller === null) {
         teller = JSON.parse(line) as Teller;
         return;
@@ -59,6 +59,13 @@ export async function startSink(history: HistoryWriter): Promise<{ readonly port
       server.close();
     },
   };
+}
+
+/** The interface says errors of its socket again: they are heard there. */
+function linesOf(socket: Socket, onLine: (line: string) => void): void {
+  createInterface({ input: socket })
+    .on('line', onLine)
+    .on('error', () => {});
 }
 
 function parsed(line: string): Told | null {
@@ -86,7 +93,7 @@ export async function connectSink(port: number, teller: Teller): Promise<SinkCon
   socket.write(`${JSON.stringify(teller)}\n`);
   let told = 0;
   const waiting = new Map<number, () => void>();
-  createInterface({ input: socket }).on('line', (line) => {
+  linesOf(socket, (line) => {
     const number = Number(line);
     waiting.get(number)?.();
     waiting.delete(number);

