@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { seeded } from '../engine-support/random.ts';
 import { Campaign, type CampaignOptions, type Finding, fixturesOf, readFixtures } from '../fuzz/campaign.ts';
-import { bestCpuMs, cpuLimitMs, cpuMs, heldNow, leastHeldBytes, memoryLimitBytes } from '../fuzz/measure.ts';
+import { bestCpuMs, cpuLimitMs, cpuMs, heldAfterCollection, heldNow, leastHeldBytes, memoryLimitBytes } from '../fuzz/measure.ts';
 import { mutate } from '../fuzz/mutate.ts';
 import { Broken, bytesOf, type Target, targetNames, textOf } from '../fuzz/target.ts';
 import { openTarget } from '../fuzz/targets/open.ts';
@@ -39,7 +39,8 @@ for (const name of targetNames.filter((each) => readdirSync(fixturesOf('findings
     const target = await openTarget(name);
     for (const { file, input } of readFixtures(`findings/${name}`)) {
       try {
-        const [heldBefore, cpuBefore] = [heldNow(), cpuMs()];
+        const heldBefore = heldAfterCollection();
+        const cpuBefore = cpuMs();
         const outcome = await target.run(input);
         const firstMs = cpuMs() - cpuBefore;
         const mayHold = heldNow() - heldBefore;
