@@ -12,7 +12,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { closeCodes, type LogLine, workerSubprotocol } from '@workflow-orchestrator/proto';
 import { WebSocketServer } from 'ws';
-import { answerRefusal, createRate, judgeHandshake } from './handshake.ts';
+import { answerRefusal, createRate, judgeHandshake, malformedHandshake } from './handshake.ts';
 import { createHub } from './hub.ts';
 import type { WorkerInbox } from './port.ts';
 import { type StreamLimits, streamLimits } from './session/limits.ts';
@@ -117,6 +117,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     maxPayload: limits.frameBytes,
     WebSocket: workerSocketClass(limits.frameBytes),
     handleProtocols: () => workerSubprotocol,
+  });
+  // What ws refuses by itself it would answer in HTML.
+  server.on('wsClientError', (error, socket) => {
+    metrics.handshakeRefused(400);
+    answerRefusal(socket, malformedHandshake(error.message));
   });
 
   function wake(link: SocketLink): void {

@@ -36,6 +36,11 @@ export function judgeHandshake(headers: IncomingMessage['headers'], situation: H
   return { kind: 'accept' };
 }
 
+/** The refusal of a request that asks for a WebSocket in the wrong way; `fault` says how. */
+export function malformedHandshake(fault: string): Extract<HandshakeVerdict, { kind: 'refuse' }> {
+  return refuse(400, 'invalid_argument', `this is no WebSocket handshake: ${fault}`);
+}
+
 /** Answers a refused request and closes its socket. */
 export function answerRefusal(socket: Duplex, verdict: Extract<HandshakeVerdict, { kind: 'refuse' }>): void {
   const body = `${JSON.stringify({ code: verdict.code, message: verdict.message })}\n`;
@@ -69,7 +74,7 @@ export function createRate(perSecond: number, now: () => number): () => boolean 
   };
 }
 
-function refuse(status: 400 | 401 | 503, code: string, message: string): HandshakeVerdict {
+function refuse(status: 400 | 401 | 503, code: string, message: string): Extract<HandshakeVerdict, { kind: 'refuse' }> {
   return { kind: 'refuse', status, code, message };
 }
 

@@ -53,10 +53,10 @@ export async function bestCpuMs(run: () => unknown): Promise<number> {
   return best;
 }
 
-/** Bytes that the result of `run` holds: the least of three runs. */
-export async function leastHeldBytes(run: () => unknown): Promise<number> {
+/** Bytes that the result of `run` holds: the least of three runs, or the first that is at most `enough`. */
+export async function leastHeldBytes(run: () => unknown, enough = -1): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 3; i++) least = Math.min(least, await heldBytes(run));
+  for (let i = 0; i < 3 && least > enough; i++) least = Math.min(least, await heldBytes(run));
   return Math.max(0, least);
 }
 

@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs';
 import t from 'tap';
 import { seeded } from '../engine-support/random.ts';
 import { Campaign, type CampaignOptions, type Finding, fixturesOf, readFixtures } from '../fuzz/campaign.ts';
-import { bestCpuMs, cpuLimitMs, cpuMs } from '../fuzz/measure.ts';
+import { bestCpuMs, cpuLimitMs, cpuMs, heldAfterCollection, heldNow, leastHeldBytes, memoryLimitBytes } from '../fuzz/measure.ts';
 import { mutate } from '../fuzz/mutate.ts';
 import { Broken, bytesOf, type Target, targetNames, textOf } from '../fuzz/target.ts';
 import { openTarget } from '../fuzz/targets/open.ts';
@@ -39,10 +39,16 @@ for (const name of targetNames.filter((each) => readdirSync(fixturesOf('findings
     const target = await openTarget(name);
     for (const { file, input } of readFixtures(`findings/${name}`)) {
       try {
-        const before = cpuMs();
-        await (await target.run(input)).check?.();
-        const firstMs = cpuMs() - before;
+        const heldBefore = heldAfterCollection();
+        const cpuBefore = cpuMs();
+        const outcome = await target.run(input);
+        const firstMs = cpuMs() - cpuBefore;
+        const mayHold = heldNow() - heldBefore;
+        await outcome.check?.();
         const took = firstMs <= cpuLimitMs(input.length) ? firstMs : await bestCpuMs(() => target.run(input));
+        const mostHeld = memoryLimitBytes(input.length);
+        const held = mayHold <= mostHeld ? mayHold : await leastHeldBytes(async () => (await target.run(input)).kept, mostHeld);
+        t.ok(held <= mostHeld, `${file}: ${held} bytes held`);
         t.ok(took <= cpuFactor * cpuLimitMs(input.length), `${file}: ${took.toFixed(0)} ms of CPU`);
       } catch (error) {
         t.fail(`${file}: ${(error as Error).stack}`);

@@ -30,6 +30,9 @@ export type Validator = (value: Json) => readonly Misfit[];
 /** Misfits of one value that are told. */
 const MAX_MISFITS = 100;
 
+/** Errors of one check, from which on the compiled schema is not kept: its functions hold on to all that they found, which may be megabytes. */
+const MAX_ERRORS_HELD = 500;
+
 /** The check in progress. */
 const current = { budget: new Budget(0) };
 
@@ -42,9 +45,13 @@ export function validatorOf(schema: Schema): Validator {
     try {
       compiled ??= makeAjv().compile(schema);
       if (compiled(value)) return [];
-      const misfits = (compiled.errors ?? []).filter(isTelling).slice(0, MAX_MISFITS).map(misfitOf);
+      const errors = compiled.errors ?? [];
+      compiled.errors = null;
+      if (errors.length > MAX_ERRORS_HELD) compiled = undefined;
+      const misfits = errors.filter(isTelling).slice(0, MAX_MISFITS).map(misfitOf);
       return misfits.length > 0 ? misfits : [{ path: [], message: 'does not fit the schema' }];
     } catch (error) {
+      compiled = undefined;
       const steps = `checking it takes more than schemaSteps (${limits.schemaSteps}) steps`;
       const message = error instanceof BudgetExceeded ? steps : 'it cannot be checked against this schema';
       return [{ path: [], message }];
