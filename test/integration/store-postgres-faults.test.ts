@@ -234,7 +234,7 @@ t.test(
     t.match(commit, { kind: 'unknown', message: /no answer within 2000 ms/ });
     t.match(renewal, { kind: 'unavailable', message: /no answer/ });
     t.match(await store.reclaim(ownership), { kind: 'unavailable', message: /./ });
-    t.match(store.health(), [{ name: 'postgres', health: 'DOWN', detail: /does not answer since \d{4}-/ }]);
+    t.match(store.health(), [{ name: 'postgresql', health: 'DOWN', detail: /does not answer since \d{4}-/ }]);
     proxy.cut();
     t.match(await store.commit(ownership, batchOf(2)), { kind: 'aborted', isTransient: true }, 'nothing was sent');
     proxy.mend();

@@ -6,7 +6,7 @@ const failed = (code: string) => Object.assign(new Error('refused'), { code });
 
 t.test('what keeps commits from succeeding is told until one succeeds', async (t) => {
   const health = new Health('db', '');
-  t.match(health.tiers(), [{ name: 'postgres', health: 'OK', detail: 'db keeps the journal' }]);
+  t.match(health.tiers(), [{ name: 'postgresql', health: 'OK', detail: 'db keeps the journal' }]);
   health.commitFailed(failed('53100'));
   health.answered();
   t.match(

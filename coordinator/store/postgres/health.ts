@@ -58,14 +58,14 @@ export class Health {
   /** A sentence for people. */
   tiers(): readonly TierHealth[] {
     const trouble = this.#commit ?? this.#call;
-    if (trouble !== null) return [{ name: 'postgres', ...describe(trouble, this.#shown) }];
+    if (trouble !== null) return [{ name: 'postgresql', ...describe(trouble, this.#shown) }];
     const p99 = this.#p99();
     if (p99 > SLOW_COMMIT_MS) {
       const detail = `${this.#shown} is slow: one commit in a hundred takes ${Math.round(p99)} ms or more; everything waits for it`;
-      return [{ name: 'postgres', health: 'DEGRADED', detail }];
+      return [{ name: 'postgresql', health: 'DEGRADED', detail }];
     }
-    if (this.#warning !== '') return [{ name: 'postgres', health: 'DEGRADED', detail: `${this.#shown}: ${this.#warning}` }];
-    return [{ name: 'postgres', health: 'OK', detail: `${this.#shown} keeps the journal` }];
+    if (this.#warning !== '') return [{ name: 'postgresql', health: 'DEGRADED', detail: `${this.#shown}: ${this.#warning}` }];
+    return [{ name: 'postgresql', health: 'OK', detail: `${this.#shown} keeps the journal` }];
   }
 
   #p99(): number {
