@@ -9,7 +9,8 @@
  *   of clients       `submit` `start` `cancel` `pause` `resume` `read` `list` `watch`: invoke, then ok, fail or info; `watched`: ok, one event that a watch showed
  *   of workers       `execute`: a handler begins (invoke), returns (ok: it succeeded, fail: it did not), or dies with its process (info); `acked`: ok
  *   of coordinators  `own`: ok, a shard was acquired or reclaimed; `offer`: invoke, a submission goes to the shard under this id;
- *                    `assign` `ack` `reply`: ok, an effect left the shard; `commit`: ok, a batch became durable (where the store can tell)
+ *                    `assign` `ack` `reply`: ok, an effect left the shard; `shown`: ok, the answer to a read left, from memory or from what is at rest
+ *   of a database    `commit`: ok, a batch became durable (where the store can tell); `went back`: ok, it lost what it had acknowledged
  */
 
 /** What is known of something that was asked for. */
@@ -59,7 +60,7 @@ export interface HistoryValue {
   readonly output?: string;
   /** Slots of the worker. */
   readonly slots?: number;
-  /** Workflows of a `list`; of a `commit`, those it has events of, each with the number of its last one. */
+  /** Workflows of a `list`, which is of everything; of a `commit`, those it has events of, each with the number of its last one. */
   readonly ids?: readonly string[];
   readonly last?: Readonly<Record<string, number>>;
   /** Kind of an event that a watch showed. */

@@ -1,17 +1,17 @@
 /**
- * Preload (`--import`) that plants one bug into the engine: the source file named in `ENGINE_BUG` is changed as it is read, nothing on disk is.
+ * Preload (`--import`) that plants one bug: the source file whose path ends as `PLANTED_BUG` says is changed as it is read, nothing on disk is.
  * Exits with 99 when the text to replace is not in the file any more.
  */
 import { registerHooks } from 'node:module';
 
-const [file, from, to] = JSON.parse(process.env.ENGINE_BUG ?? '[]') as [string, string, string];
+const [file, from, to] = JSON.parse(process.env.PLANTED_BUG ?? '[]') as [string, string, string];
 
 registerHooks({
   load: (url, context, nextLoad) => {
     const loaded = nextLoad(url, context);
-    if (!url.endsWith(`/engine/machine/${file}`)) return loaded;
+    if (!url.endsWith(`/${file}`)) return loaded;
     const source = String(loaded.source);
     if (!source.includes(from)) process.exit(99);
-    return { ...loaded, source: source.replace(from, to) };
+    return { ...loaded, source: source.replace(from, () => to) };
   },
 });

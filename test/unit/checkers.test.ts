@@ -118,7 +118,10 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     ['another state', { digests: new Map([['checkpoint', new Map([['wf', digestOf(story.slice(0, 5))]])]]) }],
     ['a workflow from nowhere', { digests: new Map([['archive', new Map([['wf9', '']])]]) }],
   ],
-  I1: [['a submit that is lost', { journal: [] }]],
+  I1: [
+    ['a submit that is lost', { journal: [] }],
+    ['one that nobody finds', { digests: new Map([['checkpoint', new Map()]]) }],
+  ],
   I2: [
     ['a result that is lost', { journal: journalOf(story).slice(0, 1) }],
     ['a result that is changed', wrote(3, { kind: 'jobFailed', error })],
@@ -148,6 +151,10 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   I8: [
     ['an ack before the commit', told([...lines.slice(0, 9), lines[10], lines[9], ...lines.slice(11)])],
     ['a read ahead of the journal', but(13, { seq: 9 })],
+    [
+      'what was lost, told for too long',
+      told([['went back', 'ok', 'db', { t_mono: 0 }], ...lines, ['shown', 'ok', 'c1', { t_mono: 9_000, seq: 9 }]]),
+    ],
     ['a watch that shows what is not there', but(18, { value: { kind: 'jobFailed' } })],
   ],
   I9: [
@@ -187,6 +194,14 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
       },
     ],
     ['a wrong end', wrote(6, { status: 'FAILED' })],
+    [
+      'a job that should have run',
+      {
+        journal: journalOf(
+          story.map((each, index) => (index === 5 ? { kind: 'jobSkipped', at: 19, job: 1, reason: 'UPSTREAM_SKIPPED', causes: [] } : each)),
+        ),
+      },
+    ],
   ],
   I13: [
     ['an assignment after the cancel', told([['cancel', 'ok', 'client', { value: { answer: 'done', force: false } }], ...lines])],
@@ -201,6 +216,10 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   I14: [['more than there are slots', told([...lines.slice(0, 8), run(9, 'b', 'invoke', { token: 't2' }), ...lines.slice(8)])]],
   I16: [
     ['not found after the submit', but(13, { value: { answer: 'not found' } })],
+    [
+      'a list that lacks one',
+      told([...lines, ['list', 'invoke', 'client', { op: 9 }], ['list', 'ok', 'client', { op: 9, value: { ids: [] } }]]),
+    ],
     ['a gap in a watch', told(lines.filter((_, index) => index !== 18))],
     ['a watch without an end', told(lines.slice(0, 18))],
     ['a watch that ends too early', but(20, { value: { kind: 'jobSucceeded' } })],

@@ -100,10 +100,17 @@ const others: readonly Mutant[] = [
 ];
 
 /** Runs a suite with a bug in the engine; gives its exit code. */
-function runWith([, suite, ...bug]: Mutant): Promise<number | null> {
+function runWith([, suite, file, from, to]: Mutant): Promise<number | null> {
   const flags = ['--conditions=workflow-orchestrator', `--import=${join(import.meta.dirname, '..', 'engine-support', 'plant.ts')}`];
   const child = spawn(process.execPath, [...flags, join(import.meta.dirname, `engine-${suite}.test.ts`)], {
-    env: { ...process.env, ENGINE_BUG: JSON.stringify(bug), TAP_BAIL: '1', UPDATE: '', ENGINE_CASES: '5000', ENGINE_RUNS: '2000' },
+    env: {
+      ...process.env,
+      PLANTED_BUG: JSON.stringify([`engine/machine/${file}`, from, to]),
+      TAP_BAIL: '1',
+      UPDATE: '',
+      ENGINE_CASES: '5000',
+      ENGINE_RUNS: '2000',
+    },
     stdio: 'ignore',
   });
   return new Promise((resolve, reject) => child.on('error', reject).on('exit', (code) => resolve(code)));

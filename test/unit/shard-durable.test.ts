@@ -146,6 +146,45 @@ t.test('workflows that ended leave the checkpoint; time alone begins a round; a 
   t.equal(world.store.journal.checkpoints.size, 1, 'nothing happened: nothing is written');
 });
 
+t.test('a slice whose answer is lost counts as kept: what is in it is dropped when it has ended', async (t) => {
+  const store = new HeldStore();
+  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
+  const worker = world.worker('w1');
+  await world.settle();
+  await world.start(one);
+  const keep = store.checkpoint.bind(store);
+  store.checkpoint = async (ownership, slice) => {
+    await keep(ownership, slice);
+    return { kind: 'unavailable', message: 'the answer was lost' };
+  };
+  await pass(world, 1_100);
+  t.equal(store.journal.checkpoints.size, 1);
+  store.checkpoint = keep;
+  await work(world, worker);
+  await pass(world, 5_000);
+  t.equal(store.journal.checkpoints.size, 0);
+  await world.recover(100);
+  t.same(world.openStates(), []);
+});
+
+t.test('a checkpoint does not run ahead of what was told: while the lease is not sure, the journal stays', async (t) => {
+  const store = new HeldStore();
+  store.leaseMs = limits.shardLeaseMs;
+  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 2_500 } });
+  const worker = world.worker('w1');
+  await world.settle();
+  const id = await world.start(one);
+  store.renew = async (): Promise<Renewal> => ({ kind: 'unavailable', message: 'no connection' });
+  for (const token of [...worker.unanswered.keys()]) worker.accept(token);
+  await pass(world, limits.shardLeaseMs - limits.shardLeaseMarginMs + 50);
+  for (const token of [...worker.running.keys()]) worker.succeed(token);
+  await pass(world, 2_500);
+  t.equal(store.eventsOf(id).at(-1)?.kind, 'ended', 'committed, and told to nobody');
+  t.equal(store.journal.checkpoints.size, 1, 'a round was made meanwhile');
+  await world.recover(100);
+  t.same(world.openStates(), [], 'whoever reads on finds the end');
+});
+
 t.test('a journal that is not whole is refused', async (t) => {
   const damage: ((store: HeldStore) => void)[] = [
     ({ journal }) => journal.batches.splice(1, 1),

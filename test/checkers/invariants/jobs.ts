@@ -5,6 +5,7 @@ import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { checkEnding, checkJournal } from '../../engine-support/journal-rules.ts';
 import { fold } from '../../engine-support/snapshots.ts';
 import { type Case, epochOf, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import { againstTheReference } from './language.ts';
 
 /** I3: a job starts only after the outcomes it depends on are durable. */
 export function startsAfterItsSources(run: Case): string[] {
@@ -110,6 +111,7 @@ export function rulesOfTheLanguage(run: Case): string[] {
       checkJournal(graph, events);
       const state = fold(events);
       if (events.at(-1)?.kind === 'ended') checkEnding(state, events);
+      found.push(...againstTheReference(graph, events).map((what) => `${workflow}: ${what}`));
     } catch (error) {
       found.push(`${workflow}: ${(error as Error).message}`);
     }

@@ -91,16 +91,22 @@ export function oneWriter(run: Case): string[] {
     terms.set(epoch, term);
   }
   let owner: { readonly node: string; readonly epoch: number } | null = null;
+  let hasGoneBack = false;
   const owners = new Map<string, string>();
   for (const event of run.history) {
     const { f, node, epoch = 0, term = '' } = event;
+    // The database itself lost what it had: epochs are counted anew, and leases end earlier than was promised.
+    if (f === 'went back') {
+      owner = null;
+      hasGoneBack = true;
+    }
     if (f === 'own') {
       const key = `${epoch} ${term}`;
       if (owners.has(key)) found.push(`${node} and ${owners.get(key)} own the shard under the same epoch ${epoch} and term`);
       owners.set(key, `${node}`);
       if (owner !== null && epoch <= owner.epoch) found.push(`${node} owns the shard under epoch ${epoch} after ${owner.epoch}`);
       owner = { node: `${node}/${event.incarnation}`, epoch };
-    } else if ((f === 'assign' || f === 'ack' || f === 'reply') && owner !== null) {
+    } else if ((f === 'assign' || f === 'ack' || f === 'reply') && owner !== null && !hasGoneBack) {
       if (`${node}/${event.incarnation}` !== owner.node && epoch < owner.epoch) {
         found.push(
           `${node} told ${f} ${event.value?.token ?? event.workflow ?? ''} at ${event.t_mono} under epoch ${epoch}: ${owner.epoch} is taken`,

@@ -4,11 +4,15 @@
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { type Case, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
 
-/** I1: a submission that was acknowledged is never lost. */
+/** I1: a submission that was acknowledged is never lost: the journal has it, and whoever reads on finds it, from the checkpoint or at rest. */
 export function submitsAreKept(run: Case): string[] {
+  const ways = [...run.evidence.digests.values()];
   return run.of('submit').flatMap(({ event }) => {
-    if (event.type !== 'ok' || run.factsOf(event.workflow ?? '')[0]?.event.kind === 'submitted') return [];
-    return [`the submit of ${event.workflow} was acknowledged to ${event.node}, and the journal does not have it`];
+    if (event.type !== 'ok') return [];
+    const { workflow = '', node } = event;
+    const what = `the submit of ${workflow} was acknowledged to ${node}`;
+    if (run.factsOf(workflow)[0]?.event.kind !== 'submitted') return [`${what}, and the journal does not have it`];
+    return ways.length === 0 || ways.some((found) => found.has(workflow)) ? [] : [`${what}, and it is found nowhere`];
   });
 }
 
@@ -44,18 +48,27 @@ function isRecordOf(record: DurableEvent, outcome: string): boolean {
   return record.kind === 'jobRetryScheduled' || record.kind === 'jobFailed' || record.kind === 'jobCancelled';
 }
 
+/** What leaves a coordinator, and what of it is seen by clients. */
+const EFFECTS: ReadonlySet<string> = new Set(['reply', 'shown', 'assign', 'ack']);
+const SEEN: ReadonlySet<string> = new Set(['watched', 'submit', 'read']);
+/** Longest time for which an owner may not know that it is none any more, and a little. */
+const LEASE_MS = 4_000;
+
 /** I8: nothing is seen outside before it is durable: whatever an effect shows is in the final journal, and was there before it. */
 export function durableBeforeTold(run: Case): string[] {
   const found: string[] = [];
   const tokens = new Map(run.facts.flatMap((fact) => (tokenOf(fact.event) === '' ? [] : [[tokenOf(fact.event), fact] as const])));
+  const lost = run.of('went back').at(-1);
   for (const [place, event] of run.history.entries()) {
     if (event.type !== 'ok') continue;
     const { f, node, workflow = '', value } = event;
+    // What was told before the database lost it is gone; whoever owned the shard then may go on telling of it until its lease ends, and no longer.
+    if (lost !== undefined && (place < lost.place || event.t_mono < lost.event.t_mono + LEASE_MS || !EFFECTS.has(f))) continue;
     let seq = event.seq ?? 0;
     if (f === 'ack') {
       if (value?.answer === 'WORKFLOW_ENDED') seq = run.factsOf(workflow).length;
       else if (value?.answer === 'ACCEPTED' || value?.answer === 'DUPLICATE') seq = tokens.get(value.token ?? '')?.seq ?? 0;
-    } else if (f !== 'reply' && f !== 'watched' && f !== 'assign' && f !== 'submit' && f !== 'read') continue;
+    } else if (!EFFECTS.has(f) && !SEEN.has(f)) continue;
     if (seq === 0) continue;
     const facts = run.factsOf(workflow);
     if (facts.length < seq) found.push(`${f} to or by ${node} rests on event ${seq} of ${workflow}, and the journal has ${facts.length}`);
@@ -87,7 +100,7 @@ export function oneWorkflowPerKey(run: Case): string[] {
   return found;
 }
 
-/** I16: after an acknowledged submit a read never says "not found"; a watch has no gaps, can be resumed, and delivers the end. */
+/** I16: after an acknowledged submit a read never says "not found" and a list of everything has it; a watch has no gaps, can be resumed, and delivers the end. */
 export function readable(run: Case): string[] {
   const found: string[] = [];
   const submitted = new Map<string, number>();
@@ -96,7 +109,13 @@ export function readable(run: Case): string[] {
   for (const [place, event] of run.history.entries()) {
     const { f, type, op, workflow = '', node } = event;
     if (f === 'submit' && type === 'ok' && !submitted.has(workflow)) submitted.set(workflow, place);
-    if ((f === 'read' || f === 'watch') && type === 'invoke') begun.set(op, place);
+    if ((f === 'read' || f === 'watch' || f === 'list') && type === 'invoke') begun.set(op, place);
+    if (f === 'list' && type === 'ok') {
+      const listed = new Set(event.value?.ids);
+      for (const [id, at] of submitted)
+        if (at < (begun.get(op) ?? -1) && !listed.has(id))
+          found.push(`${node} did not find ${id} in its list at ${event.t_mono}, whose submit was acknowledged before`);
+    }
     const isKnown = (submitted.get(workflow) ?? Number.POSITIVE_INFINITY) < (begun.get(op) ?? -1);
     if ((f === 'read' || f === 'watch') && type !== 'invoke' && event.value?.answer === 'not found' && isKnown)
       found.push(`${node} did not find ${workflow} at ${event.t_mono}, whose submit was acknowledged before`);

@@ -1,0 +1,67 @@
+/**
+ * One call of a client to a coordinator: a request that travels, an answer that may be lost on its way back.
+ *
+ * Invariant: `failed` only where it is certain that nothing was done; whatever nobody can know is `unknown`.
+ */
+import { Code, ConnectError } from '@connectrpc/connect';
+import type { Faces, SimCoordinator } from './coordinator.ts';
+import type { SimNode } from './node.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** What became of a call. */
+export type CallEnd<T> =
+  | { readonly kind: 'answered'; readonly value: T }
+  | { readonly kind: 'failed'; readonly reason: string; readonly message: string }
+  | { readonly kind: 'unknown' };
+
+/** Deadline of a call. */
+const DEADLINE_MS = 6_000;
+
+/** Calls `serve` at a coordinator. */
+export function call<T>(
+  world: Surroundings,
+  client: SimNode,
+  coordinator: SimCoordinator,
+  serve: (faces: Faces) => Promise<T>,
+): Promise<CallEnd<T>> {
+  const random = world.chance.of('calls');
+  const delayMs = () => 1 + random.below(random.chance(world.rates.linkSlow) ? 800 : 15);
+  const { node } = coordinator;
+  return new Promise((resolve) => {
+    const cancel = client.after(DEADLINE_MS, () => resolve({ kind: 'unknown' }));
+    const end = (result: CallEnd<T>): void => {
+      cancel();
+      resolve(result);
+    };
+    const back = (result: CallEnd<T>): void => {
+      if (random.chance(world.rates.callLost)) return;
+      world.clock.after(world.openAt(node.name, client.name) - world.clock.now + delayMs(), () => client.after(0, () => end(result)));
+    };
+    if (random.chance(world.rates.callLost)) return;
+    world.clock.after(world.openAt(client.name, node.name) - world.clock.now + delayMs(), () => {
+      if (!node.isUp) return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
+      node.after(0, () => {
+        const { faces } = coordinator;
+        if (faces === null) return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
+        const closed = coordinator.opened(() => back({ kind: 'unknown' }));
+        serve(faces).then(
+          (value) => {
+            closed();
+            back({ kind: 'answered', value });
+          },
+          (error: unknown) => {
+            closed();
+            back(failureOf(error));
+          },
+        );
+      });
+    });
+  });
+}
+
+function failureOf(error: unknown): CallEnd<never> {
+  if (error instanceof ConnectError) return { kind: 'failed', reason: Code[error.code], message: error.rawMessage };
+  if (error instanceof Error && (error.name === 'ShardAway' || error.name === 'ShardStopped' || error.name === 'StoreUnavailable'))
+    return { kind: 'failed', reason: error.name, message: error.message };
+  throw error;
+}

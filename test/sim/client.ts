@@ -1,0 +1,259 @@
+/**
+ * A client: submits with and without a key and tries again, steers, reads, lists, watches and resumes. It writes down what it was told, and knows nothing else.
+ */
+import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { ClientCommand } from '../../coordinator/shard/requests.ts';
+import type { ListFilter } from '../../coordinator/store/store.ts';
+import type { HistoryType, HistoryValue } from '../checkers/history.ts';
+import { json } from '../engine-support/graphs.ts';
+import { type CallEnd, call } from './call.ts';
+import type { SimCoordinator } from './coordinator.ts';
+import { SimNode } from './node.ts';
+import type { Action } from './plan.ts';
+import type { Surroundings } from './surroundings.ts';
+import { follow } from './watch.ts';
+
+/** Tries of one submit. */
+const TRIES = 12;
+
+/** Every workflow, newest first. */
+export const everything: ListFilter = {
+  statuses: new Set(),
+  name: '',
+  submittedAfter: 0,
+  submittedBefore: Number.POSITIVE_INFINITY,
+  labels: new Map(),
+  beforeId: '',
+  limit: 1_000,
+};
+
+/** Workflows that clients know of, over all of them. */
+export interface Known {
+  readonly ids: string[];
+}
+
+export class SimClient {
+  readonly node: SimNode;
+  /** What it does at the moment. */
+  busy = 0;
+  readonly #world: Surroundings;
+  readonly #coordinators: readonly SimCoordinator[];
+  readonly #graphs: readonly Graph[];
+  readonly #known: Known;
+  readonly #watched = new Set<string>();
+  /** Where it calls: the one that answered last. */
+  #at = 0;
+
+  constructor(name: string, world: Surroundings, coordinators: readonly SimCoordinator[], graphs: readonly Graph[], known: Known) {
+    this.node = new SimNode(name, world.clock);
+    this.#world = world;
+    this.#coordinators = coordinators;
+    this.#graphs = graphs;
+    this.#known = known;
+    this.node.start();
+  }
+
+  /** Does an action of the plan. */
+  act({ kind, pick, key }: Action): void {
+    const { ids } = this.#known;
+    const id = ids[pick % Math.max(1, ids.length)];
+    if (kind === 'submit' || kind === 'submit later') this.#run(this.#submit(pick, key, kind === 'submit'));
+    else if (kind === 'list') this.#run(this.#list());
+    else if (id === undefined) return;
+    else if (kind === 'read') this.#run(this.read(id));
+    else if (kind === 'watch') this.watch(id);
+    else if (kind === 'cancel' || kind === 'force')
+      this.#run(this.#steer(id, { kind: 'cancel', reason: 'enough', force: kind === 'force' }));
+    else this.#run(this.#steer(id, { kind }));
+  }
+
+  /** Reads one workflow until it is answered. */
+  async read(id: string): Promise<void> {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const op = this.#begin('read', id);
+      const { node } = this.#coordinators[this.#at];
+      const end = await this.#call(async (faces) => {
+        const found = await faces.reader.find(id);
+        this.#world.record(node, { op, f: 'shown', type: 'ok', workflow: id, seq: found.state.seq });
+        return found;
+      });
+      if (end.kind === 'answered') {
+        const { state } = end.value;
+        return this.#note(op, 'read', 'ok', id, { answer: state.status }, end.value.state.seq);
+      }
+      const isMissing = end.kind === 'failed' && end.reason === 'NotFound';
+      this.#note(op, 'read', end.kind === 'failed' ? 'fail' : 'info', id, { answer: isMissing ? 'not found' : 'none' });
+      if (isMissing) return;
+      await this.#elsewhere();
+    }
+  }
+
+  /** Follows one workflow to its end, over whatever breaks. */
+  watch(id: string): void {
+    if (this.#watched.has(id)) return;
+    this.#watched.add(id);
+    this.#run(this.#follow(id));
+  }
+
+  /** Whatever waits for a person goes on: workflows are started and resumed. */
+  async nudge(): Promise<void> {
+    const end = await this.#call((faces) =>
+      faces.reader.list({ ...everything, statuses: new Set(['PENDING', 'PAUSED']) }, new AbortController().signal),
+    );
+    if (end.kind !== 'answered') {
+      this.#turn();
+      return;
+    }
+    for (const { id, status } of end.value.states) await this.#steer(id, { kind: status === 'PENDING' ? 'start' : 'resume' });
+  }
+
+  #run(work: Promise<void>): void {
+    this.busy += 1;
+    work.then(
+      () => {
+        this.busy -= 1;
+      },
+      (error: unknown) =>
+        this.#world.violations.push({
+          invariant: 'client',
+          message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        }),
+    );
+  }
+
+  async #submit(pick: number, key: string, start: boolean): Promise<void> {
+    const place = pick % this.#graphs.length;
+    const hash = `h${place}${start ? '' : ' later'}`;
+    const value: HistoryValue = { key, hash };
+    for (let tries = 0; tries < TRIES; tries++) {
+      const op = this.#world.history.newOp();
+      this.#note(op, 'submit', 'invoke', undefined, value);
+      const end = await this.#offer(op, place, key, hash, start);
+      if (end.kind === 'answered') {
+        const { reply } = end.value;
+        if (reply.kind === 'accepted') {
+          const { id, seq } = reply.state;
+          if (reply.existed) this.#world.reached('a submit found its workflow under its key');
+          if (!this.#known.ids.includes(id)) this.#known.ids.push(id);
+          this.#note(op, 'submit', 'ok', id, value, seq);
+          return;
+        }
+        if (reply.kind === 'key-reused') {
+          this.#world.reached('another body under a key was refused');
+          return this.#note(op, 'submit', 'fail', undefined, { ...value, answer: 'key-reused' });
+        }
+        this.#world.reached('a submit was refused for overload');
+        this.#note(op, 'submit', 'fail', undefined, {
+          ...value,
+          answer: reply.kind,
+          message: reply.message,
+          retryAfterMs: reply.retryAfterMs,
+        });
+        await this.#pause(reply.retryAfterMs);
+        continue;
+      }
+      this.#note(op, 'submit', end.kind === 'failed' ? 'fail' : 'info', undefined, {
+        ...value,
+        answer: end.kind === 'failed' ? end.reason : 'none',
+      });
+      // Without a key nobody can tell whether a second one would be the same.
+      if (end.kind === 'unknown' && key === '') return;
+      await this.#elsewhere();
+    }
+  }
+
+  #offer(op: number, place: number, idempotencyKey: string, requestHash: string, start: boolean) {
+    const world = this.#world;
+    const coordinator = this.#coordinators[this.#at];
+    return this.#call(async ({ seat, newId }) => {
+      const workflowId = newId();
+      const { node } = coordinator;
+      world.record(node, { op, f: 'offer', type: 'invoke', workflow: workflowId });
+      const [reply] = await seat.submit([
+        { workflowId, graph: this.#graphs[place], inputs: json({}), labels: {}, idempotencyKey, requestHash, start },
+      ]);
+      if (reply.kind === 'accepted') this.#told(coordinator, op, reply.state.id, reply.state.seq);
+      return { reply };
+    });
+  }
+
+  async #steer(id: string, command: ClientCommand): Promise<void> {
+    const value: HistoryValue = command.kind === 'cancel' ? { force: command.force } : {};
+    for (let tries = 0; tries < TRIES; tries++) {
+      const op = this.#begin(command.kind, id, value);
+      const coordinator = this.#coordinators[this.#at];
+      const end = await this.#call(async ({ seat }) => {
+        const reply = await seat.command(id, command);
+        if (reply.kind !== 'not-found') this.#told(coordinator, op, id, reply.state.seq);
+        return reply;
+      });
+      if (end.kind === 'answered') {
+        const reply = end.value;
+        const answer = reply.kind === 'ignored' ? reply.reason : reply.kind;
+        if (command.kind === 'cancel' && answer === 'ended') this.#world.reached('a cancel that raced an end');
+        return this.#note(op, command.kind, reply.kind === 'done' ? 'ok' : 'fail', id, { ...value, answer });
+      }
+      this.#note(op, command.kind, end.kind === 'failed' ? 'fail' : 'info', id, { ...value, answer: 'none' });
+      await this.#elsewhere();
+    }
+  }
+
+  async #list(): Promise<void> {
+    const op = this.#begin('list', undefined);
+    const end = await this.#call((faces) => faces.reader.list(everything, new AbortController().signal));
+    if (end.kind === 'answered') this.#note(op, 'list', 'ok', undefined, { ids: end.value.states.map(({ id }) => id) });
+    else this.#note(op, 'list', end.kind === 'failed' ? 'fail' : 'info', undefined, {});
+  }
+
+  async #follow(id: string): Promise<void> {
+    let last = 0;
+    for (;;) {
+      if (last > 0) this.#world.reached('a watch was resumed');
+      const op = this.#begin('watch', id, { after: last });
+      const end = await follow(this.#world, this.node, this.#coordinators[this.#at], id, last, (seq, kind) => {
+        last = seq;
+        this.#note(op, 'watched', 'ok', id, { kind }, seq);
+      });
+      if (end.kind === 'ended') return this.#note(op, 'watch', 'ok', id, { kind: end.lastKind });
+      const isMissing = end.kind === 'not found';
+      this.#note(op, 'watch', isMissing ? 'fail' : 'info', id, { answer: isMissing ? 'not found' : 'broken' });
+      if (isMissing) return;
+      await this.#elsewhere();
+    }
+  }
+
+  /** A reply leaves a coordinator. */
+  #told(coordinator: SimCoordinator, op: number, workflow: string, seq: number): void {
+    coordinator.effects += 1;
+    const { epoch, termId } = coordinator.shard?.ownership ?? { epoch: 0, termId: '' };
+    this.#world.record(coordinator.node, { op, f: 'reply', type: 'ok', workflow, seq, epoch, term: termId });
+  }
+
+  #call<T>(serve: Parameters<typeof call<T>>[3]): Promise<CallEnd<T>> {
+    return call(this.#world, this.node, this.#coordinators[this.#at], serve);
+  }
+
+  #begin(f: string, workflow: string | undefined, value: HistoryValue = {}): number {
+    const op = this.#world.history.newOp();
+    this.#note(op, f, 'invoke', workflow, value);
+    return op;
+  }
+
+  #note(op: number, f: string, type: HistoryType, workflow: string | undefined, value: HistoryValue, seq?: number): void {
+    const about = workflow === undefined ? {} : { workflow };
+    this.#world.record(this.node, { op, f, type, ...about, ...(seq === undefined ? {} : { seq }), value });
+  }
+
+  #turn(): void {
+    this.#at = (this.#at + 1) % this.#coordinators.length;
+  }
+
+  #elsewhere(): Promise<void> {
+    this.#turn();
+    return this.#pause(100 + this.#world.chance.of('clients').below(600));
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.node.after(ms, resolve));
+  }
+}

@@ -1,0 +1,401 @@
+/**
+ * The store of one coordinator process over the simulated database: what `coordinator/store/postgres/` is over a real one, statement by statement.
+ *
+ * Invariants (those of the seam, and)
+ * 1. It has no clock and no chance but those of its process and its database.
+ * 2. Whoever knows more events, or more rounds of checkpoints, than the database has writes nothing: the database went back in time.
+ * 3. A slice of a checkpoint that was given up and takes effect late changes nothing: it is of an earlier round, or has fewer events than what is there.
+ */
+import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { limits } from '@workflow-orchestrator/proto/limits';
+import {
+  type Acquisition,
+  type Archive,
+  type ArchivedWorkflow,
+  type CheckpointSlice,
+  type CommitOutcome,
+  type JournalBatch,
+  type JournalEntry,
+  type Kept,
+  type KeyOwner,
+  type ListFilter,
+  type LiveView,
+  type LoadedPart,
+  type Owner,
+  type Ownership,
+  type Reclaim,
+  type Renewal,
+  type Store,
+  type StoredDefinition,
+  StoreUnavailable,
+  type TierHealth,
+} from '../../coordinator/store/store.ts';
+import type { Database, Lock, Reply } from './database.ts';
+import type { SimNode } from './node.ts';
+
+/** What a store is made with. */
+export interface SimStoreOptions {
+  readonly database: Database;
+  readonly node: SimNode;
+  readonly leaseMs: number;
+  readonly hasArchive: boolean;
+  readonly liveView: LiveView | null;
+  readonly newTerm: () => string;
+  /** A state worth reaching was reached. */
+  readonly reached: (state: string) => void;
+  /** The lease was not known to hold, and now it is. */
+  readonly onUnsureLease: () => void;
+  /** The shard has this owner now. */
+  readonly onOwned: (ownership: Ownership) => void;
+}
+
+type Asked<T> = Reply<T> | { readonly kind: 'silent'; readonly message: string };
+
+/** Time for a reclaim to wait for what holds the row, before that is ended. */
+const RECLAIM_LOCK_MS = 1_000;
+
+export class SimStore implements Store {
+  readonly durability = 'DURABLE';
+  readonly leaseMs: number;
+  /** Where there is no archive, what has ended is read from the journal alone. */
+  readonly needsCheckpoints: boolean;
+  readonly archive: Archive | null;
+  readonly liveView: LiveView | null;
+  /** A round of checkpoints has begun and is not finished. */
+  isInRound = false;
+  readonly #database: Database;
+  readonly #node: SimNode;
+  readonly #options: SimStoreOptions;
+  readonly #from: string;
+  readonly #after: SimNode['after'];
+  /** Terms of reclaims that were not answered, by the term that they take over from. */
+  readonly #asked = new Map<string, string>();
+  #round = 0;
+  /** The last event that this store knows to be committed. */
+  #lastSeq = 0;
+  #renewedAt = 0;
+  #unknown: JournalBatch | null = null;
+
+  constructor(options: SimStoreOptions) {
+    this.#options = options;
+    this.#database = options.database;
+    this.#node = options.node;
+    this.#after = options.node.ofThisProcess();
+    this.#from = `${options.node.name}/${options.node.incarnation}`;
+    this.leaseMs = options.leaseMs;
+    this.needsCheckpoints = options.hasArchive;
+    this.archive = options.hasArchive ? this.#archive() : null;
+    this.liveView = options.liveView;
+  }
+
+  async acquire(owner: Owner): Promise<Acquisition> {
+    const database = this.#database;
+    const termId = this.#options.newTerm();
+    const reply = await this.#ask('acquire', [database.shardLock, database.checkpointLock], limits.storeCallMs, (): Acquisition => {
+      const { shard } = database;
+      const now = database.now();
+      if (shard.leaseUntil > now && shard.owner.coordinatorId !== owner.coordinatorId)
+        return { kind: 'held', by: shard.owner, expiresInMs: Math.min(Math.max(1, Math.ceil(shard.leaseUntil - now)), this.leaseMs) };
+      if (database.isBusyFor(this.#from, 'commit')) this.#options.reached('a takeover while a statement of the old owner hangs');
+      if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) this.#options.reached('a takeover');
+      shard.owner = owner;
+      return { kind: 'acquired', ownership: this.#take(termId) };
+    });
+    if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
+    if (reply.value.kind === 'acquired') this.#owned(reply.value.ownership.lastSeq);
+    return reply.value;
+  }
+
+  async renew({ epoch, termId }: Ownership, lastSeq: number): Promise<Renewal> {
+    const { shardLock } = this.#database;
+    const sentAt = this.#node.clock.now;
+    const reply = await this.#ask('renew', [shardLock], limits.storeCallMs, (): Renewal => {
+      const { shard } = this.#database;
+      if (shard.epoch !== epoch || shard.termId !== termId) return { kind: 'lost', message: `epoch ${shard.epoch} has the shard` };
+      if (shard.lastSeq < lastSeq) return { kind: 'lost', message: `the journal ends at ${shard.lastSeq}, before ${lastSeq}` };
+      if (shard.leaseUntil < this.#database.now()) this.#options.reached('a lease that expired was renewed without a takeover');
+      shard.leaseUntil = this.#database.now() + this.leaseMs;
+      return { kind: 'renewed' };
+    });
+    if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
+    if (reply.value.kind === 'renewed') {
+      if (this.#node.clock.now > this.#renewedAt + this.leaseMs - limits.shardLeaseMarginMs) this.#options.onUnsureLease();
+      this.#renewedAt = sentAt;
+    }
+    return reply.value;
+  }
+
+  async release({ epoch, termId }: Ownership): Promise<void> {
+    await this.#ask('release', [this.#database.shardLock], limits.storeCallMs, () => {
+      const { shard } = this.#database;
+      if (shard.epoch === epoch && shard.termId === termId) shard.leaseUntil = Number.NEGATIVE_INFINITY;
+    });
+  }
+
+  async commit({ epoch, termId }: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
+    const { shardLock } = this.#database;
+    const statement = { isGivenUp: false };
+    const reply = await this.#ask(
+      'commit',
+      [shardLock],
+      limits.commitDeadlineMs,
+      (): CommitOutcome => {
+        const { shard } = this.#database;
+        const isOwner = shard.epoch === epoch && shard.termId === termId;
+        if (!isOwner || shard.lastSeq !== batch.firstSeq - 1) {
+          if (statement.isGivenUp) this.#options.reached('a statement of before was fenced');
+          return { kind: 'fenced' };
+        }
+        if (statement.isGivenUp) this.#options.reached('a statement took effect after it was given up');
+        shard.lastSeq = batch.lastSeq;
+        const committed = { ...batch, epoch, term: termId };
+        this.#database.batches.push(committed);
+        this.#database.audit.push(committed);
+        this.#database.onCommit(committed);
+        return { kind: 'durable' };
+      },
+      statement,
+    );
+    switch (reply.kind) {
+      case 'done':
+        if (reply.value.kind === 'durable') this.#lastSeq = batch.lastSeq;
+        return reply.value;
+      case 'refused':
+        this.#options.reached('a commit that was aborted and tried again');
+        return { kind: 'aborted', isTransient: true, message: reply.message };
+      default:
+        this.#unknown = batch;
+        return { kind: 'unknown', message: reply.message };
+    }
+  }
+
+  async reclaim({ epoch, termId }: Ownership): Promise<Reclaim> {
+    const database = this.#database;
+    const fresh = this.#asked.get(termId) ?? this.#options.newTerm();
+    this.#asked.set(termId, fresh);
+    const stopWaiting = this.#after(RECLAIM_LOCK_MS, () => {
+      for (const name of ['commit', 'renew', 'checkpoint']) database.terminate(this.#from, name);
+    });
+    const reply = await this.#ask('reclaim', [database.shardLock, database.checkpointLock], 2_000, (): Reclaim => {
+      const { shard } = database;
+      const isMine = shard.epoch === epoch && shard.termId === termId;
+      // One whose answer was lost: it was done, and is done again with the same outcome.
+      const isDone = shard.epoch === epoch + 1 && shard.termId === fresh;
+      if (!isMine && !isDone) return { kind: 'lost', message: `epoch ${shard.epoch} has the shard` };
+      return { kind: 'reclaimed', ownership: this.#take(fresh, epoch) };
+    });
+    stopWaiting();
+    if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
+    this.#asked.delete(termId);
+    if (reply.value.kind === 'reclaimed') {
+      const { lastSeq } = reply.value.ownership;
+      this.#owned(lastSeq);
+      if (this.#unknown !== null)
+        this.#options.reached(
+          lastSeq === this.#unknown.lastSeq ? 'an unknown commit had committed' : 'an unknown commit had not committed',
+        );
+    }
+    this.#unknown = null;
+    return reply.value;
+  }
+
+  async *load(): AsyncIterable<LoadedPart> {
+    const database = this.#database;
+    const reply = await this.#ask(
+      'load',
+      [],
+      limits.storeCallMs,
+      () => ({ entries: [...database.checkpoints.values()], batches: [...database.batches] }),
+      null,
+      false,
+    );
+    if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+    const { entries, batches } = reply.value;
+    if (entries.length > 0 && batches.length > 0) this.#options.reached('a recovery from checkpoint and tail');
+    if (entries.length > 0) yield { kind: 'checkpoint', entries };
+    for (const { firstSeq, lastSeq, entries: committed } of batches)
+      yield { kind: 'batch', batch: { firstSeq, lastSeq, entries: committed } };
+  }
+
+  async checkpoint({ epoch, termId }: Ownership, { entries, finish }: CheckpointSlice): Promise<Kept> {
+    const database = this.#database;
+    const round = this.#round;
+    this.isInRound = true;
+    const reply = await this.#ask(
+      'checkpoint',
+      [database.checkpointLock],
+      limits.storeCallMs,
+      (): { readonly kept: Kept; readonly round: number } => {
+        const { shard } = database;
+        if (shard.epoch !== epoch || shard.termId !== termId || shard.lastSeq < this.#lastSeq || database.round < round)
+          return { kept: { kind: 'fenced' }, round };
+        if (database.round !== round)
+          return { kept: { kind: 'unavailable', message: 'another round was finished' }, round: database.round };
+        for (const entry of entries) {
+          const kept = database.checkpoints.get(entry.workflowId);
+          if (kept === undefined || kept.events.length <= entry.events.length) database.checkpoints.set(entry.workflowId, entry);
+        }
+        if (finish !== null) {
+          for (const id of finish.ended) database.checkpoints.delete(id);
+          database.checkpointSeq = Math.max(database.checkpointSeq, finish.seq);
+          database.batches = database.batches.filter(({ lastSeq }) => lastSeq > database.checkpointSeq);
+          database.round += 1;
+        }
+        return { kept: { kind: 'kept' }, round: database.round };
+      },
+    );
+    if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
+    this.#round = reply.value.round;
+    if (finish !== null && reply.value.kept.kind === 'kept') {
+      this.isInRound = false;
+      this.#options.reached('a round of checkpoints was finished');
+    }
+    return reply.value.kept;
+  }
+
+  async putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {
+    const { definitions } = this.#database;
+    const reply = await this.#ask('definition', [], limits.storeCallMs, () => {
+      const first = definitions.get(definition.hash) ?? definition;
+      const kept = { ...first, registeredAt: Math.max(first.registeredAt, definition.registeredAt) };
+      definitions.set(kept.hash, kept);
+      return kept;
+    });
+    if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+    return reply.value;
+  }
+
+  async *definitions(): AsyncIterable<StoredDefinition> {
+    const reply = await this.#ask('definitions', [], limits.storeCallMs, () => [...this.#database.definitions.values()], null, false);
+    if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+    yield* reply.value.filter(({ registeredAt }) => registeredAt > 0).sort((a, b) => a.registeredAt - b.registeredAt);
+  }
+
+  async definitionsByHash(hashes: readonly string[]): Promise<ReadonlyMap<string, StoredDefinition>> {
+    const { definitions } = this.#database;
+    const find = () => new Map(hashes.flatMap((hash) => (definitions.has(hash) ? [[hash, definitions.get(hash)!] as const] : [])));
+    const reply = await this.#ask('definitions', [], limits.storeCallMs, find, null, false);
+    if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+    return reply.value;
+  }
+
+  health(): readonly TierHealth[] {
+    return [{ name: 'simulated', health: this.#database.isUp ? 'OK' : 'DOWN', detail: 'a database that is simulated' }];
+  }
+
+  async close(): Promise<void> {}
+
+  /** The row is this process's under a new epoch, or again under the one that an unanswered reclaim had taken. */
+  #take(termId: string, before = this.#database.shard.epoch): Ownership {
+    const { shard } = this.#database;
+    const isNew = shard.epoch !== before + 1 || shard.termId !== termId;
+    shard.epoch = before + 1;
+    shard.termId = termId;
+    shard.leaseUntil = this.#database.now() + this.leaseMs;
+    this.#database.round += 1;
+    const ownership = { epoch: shard.epoch, termId, lastSeq: shard.lastSeq };
+    if (isNew) this.#options.onOwned(ownership);
+    return ownership;
+  }
+
+  #owned(lastSeq: number): void {
+    this.#lastSeq = lastSeq;
+    this.#round = this.#database.round;
+    this.#renewedAt = this.#node.clock.now;
+  }
+
+  #archive(): Archive {
+    const database = this.#database;
+    const read = async <T>(run: () => T): Promise<T> => {
+      const reply = await this.#ask('archive', [], limits.storeCallMs, run, null, false);
+      if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+      return reply.value;
+    };
+    return {
+      write: async (workflows) => {
+        const reply = await this.#ask('project', [], limits.storeCallMs, () => {
+          if (database.shard.lastSeq < this.#lastSeq) return false;
+          for (const workflow of workflows) putAtRest(database, workflow);
+          return true;
+        });
+        if (reply.kind === 'done') return reply.value ? { kind: 'kept' } : { kind: 'fenced' };
+        return { kind: 'unavailable', message: reply.message };
+      },
+      get: (id) => read(() => entryAtRest(database, id)),
+      byKeys: (keys) =>
+        read(() => {
+          const found = new Map<string, KeyOwner>();
+          for (const key of keys) if (database.keys.has(key)) found.set(key, database.keys.get(key)!);
+          if (found.size > 0) this.#options.reached('a key was found in the archive after memory had forgotten it');
+          return found;
+        }),
+      list: (filter) => read(() => listAtRest(database, filter)),
+      openSeqs: () =>
+        read(() => new Map([...database.archive].flatMap(([id, { seq, hasEnded }]) => (hasEnded ? [] : [[id, seq] as const])))),
+    };
+  }
+
+  /** Sends a statement and waits for its answer, at most `deadlineMs`. `watched` is told when nobody waits any more. */
+  #ask<T>(
+    name: string,
+    locks: readonly Lock[],
+    deadlineMs: number,
+    run: () => T,
+    watched: { isGivenUp: boolean } | null = null,
+    isWrite = true,
+  ): Promise<Asked<T>> {
+    return new Promise((resolve) => {
+      const giveUp = (): void => {
+        statement.isGivenUp = true;
+        if (watched !== null) watched.isGivenUp = true;
+      };
+      const stop = this.#after(deadlineMs, () => {
+        giveUp();
+        resolve({ kind: 'silent', message: `no answer within ${deadlineMs} ms` });
+      });
+      const answer = (reply: Reply<T>): void => {
+        if (reply.kind === 'broken') giveUp();
+        this.#after(0, () => {
+          stop();
+          resolve(reply);
+        });
+      };
+      const statement = this.#database.send({ name, from: this.#from, locks, isWrite, run, answer });
+    });
+  }
+}
+
+function putAtRest(database: Database, { state, events }: ArchivedWorkflow): void {
+  const kept = database.archive.get(state.id);
+  if (kept !== undefined && kept.seq > state.seq) return;
+  database.archive.set(state.id, { seq: state.seq, hasEnded: hasEnded(state.status), events });
+  if (state.idempotencyKey !== '') database.keys.set(state.idempotencyKey, { workflowId: state.id, requestHash: state.requestHash });
+}
+
+function entryAtRest(database: Database, workflowId: string): JournalEntry | null {
+  const row = database.archive.get(workflowId);
+  return row?.hasEnded === true ? { workflowId, firstEventSeq: 1, events: row.events } : null;
+}
+
+function listAtRest(database: Database, filter: ListFilter): JournalEntry[] {
+  const ids = [...database.archive.keys()].sort().reverse();
+  const found: JournalEntry[] = [];
+  for (const id of ids) {
+    const entry = entryAtRest(database, id);
+    if (entry !== null && matches(entry, filter)) found.push(entry);
+    if (found.length === filter.limit) break;
+  }
+  return found;
+}
+
+function matches({ workflowId, events }: JournalEntry, filter: ListFilter): boolean {
+  const [first] = events;
+  const last = events.at(-1);
+  if (first.kind !== 'submitted' || last?.kind !== 'ended') return false;
+  if (filter.beforeId !== '' && workflowId >= filter.beforeId) return false;
+  if (filter.statuses.size > 0 && !filter.statuses.has(last.status)) return false;
+  if (filter.name !== '' && filter.name !== first.graph.name) return false;
+  if (first.at < filter.submittedAfter || first.at >= filter.submittedBefore) return false;
+  for (const [label, value] of filter.labels) if (first.labels[label] !== value) return false;
+  return true;
+}
