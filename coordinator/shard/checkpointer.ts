@@ -48,6 +48,7 @@ export class Checkpointer {
   /** Ended workflows that the checkpoint has, or may have. */
   #ended: string[] = [];
   #isBusy = false;
+  #rounds = 0;
   #isOver = false;
 
   constructor(parts: CheckpointerParts) {
@@ -102,6 +103,7 @@ export class Checkpointer {
     const seq = toldSeq();
     const before = { events: this.#events, bytes: this.#bytes, ended: this.#ended };
     const everythingBefore = archived();
+    this.#rounds += 1;
     this.#events = 0;
     this.#bytes = 0;
     this.#ended = [];
@@ -151,8 +153,8 @@ export class Checkpointer {
     if (record.events.at(-1)?.kind === 'ended') this.#ended.push(record.state.id);
   }
 
-  async #keep(slice: CheckpointSlice): Promise<boolean> {
+  async #keep(slice: Omit<CheckpointSlice, 'round'>): Promise<boolean> {
     if (this.#isOver) return false;
-    return (await this.#parts.store.checkpoint(this.#parts.ownership(), slice)).kind === 'kept';
+    return (await this.#parts.store.checkpoint(this.#parts.ownership(), { ...slice, round: this.#rounds })).kind === 'kept';
   }
 }

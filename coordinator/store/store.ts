@@ -85,10 +85,12 @@ export type LoadedPart =
   | { readonly kind: 'batch'; readonly batch: JournalBatch };
 
 /**
- * A slice of a checkpoint. `entries`: workflows with all their committed events, each replacing what was kept of it. `finish` ends a round, atomically:
+ * A slice of a checkpoint. `round` grows with each round of an ownership, from 1: a slice of a round before the latest that was seen is refused as `fenced`,
+ * for it may have been under way for long, and would put back what was replaced or dropped since. `entries`: workflows with all their committed events, each replacing what was kept of it. `finish` ends a round, atomically:
  * batches up to `seq` are needed no more for a recovery, and what is kept of the workflows `ended` is dropped.
  */
 export interface CheckpointSlice {
+  readonly round: number;
   readonly entries: readonly JournalEntry[];
   readonly finish: { readonly seq: number; readonly ended: readonly string[] } | null;
 }

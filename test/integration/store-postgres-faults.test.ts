@@ -396,7 +396,7 @@ t.test('a closed store answers, and lets the process end', options, async (t) =>
   await store.close();
   t.match(await store.acquire(someone), { kind: 'unavailable' });
   t.match(await store.renew(ownership, 0), { kind: 'unavailable' });
-  t.match(await store.checkpoint(ownership, { entries: [], finish: { seq: 0, ended: [] } }), { kind: 'unavailable' });
+  t.match(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 0, ended: [] } }), { kind: 'unavailable' });
   await t.rejects(loaded(store), { name: 'StoreUnavailable' });
   await store.close();
 });

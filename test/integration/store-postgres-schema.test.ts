@@ -176,8 +176,8 @@ t.test('the role of the coordinator needs no right to change tables; readers rea
   await store.putDefinition(stored);
   const ownership = await take(store);
   t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable']);
-  t.same(await store.checkpoint(ownership, { entries: batchOf(1).entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
-  t.same(await store.checkpoint(ownership, { entries: [], finish: { seq: 1, ended: ['wf-1'] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { round: 1, entries: batchOf(1).entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 1, ended: ['wf-1'] } }), { kind: 'kept' });
   const large = json(`"${'x'.repeat(100_000)}"`);
   t.same(await store.archive.write([workflowOf(Date.now() - 90 * DAY_MS, Date.now() - 80 * DAY_MS), workflowOf(Date.now(), null, large)]), {
     kind: 'kept',
@@ -269,7 +269,7 @@ t.test('what is old is forgotten: never what is open or needed for a recovery', 
     await sql`select make_partitions('journal', (now() at time zone 'utc')::date - ${days}::integer, (now() at time zone 'utc')::date - ${days}::integer)`;
     await sql`update journal set day = (now() at time zone 'utc')::date - ${days}::integer where seq_to = ${seq}`;
   }
-  t.same(await store.checkpoint(ownership, { entries: [], finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 1, ended: [] } }), { kind: 'kept' });
   await sql`update payload set used_on = used_on - 11`;
   await store.upkeep.run();
   t.equal(said.filter((line) => line.includes('journal_')).length, 1, 'the journal before the checkpoint');

@@ -192,7 +192,7 @@ t.test('a server that stands still: every call ends, and nothing is lost or doub
 t.test('a journal that is gone fences its owner', { skip }, async (t) => {
   const redis = await admin(t);
   const store = await open(t);
-  const slice = { entries: [], finish: { seq: 1, ended: [] } };
+  const slice = { round: 1, entries: [], finish: { seq: 1, ended: [] } };
   for (const lose of [() => redis.flushall(), () => redis.del('wf:{0}:journal')]) {
     const owner = await take(store);
     const at = owner.lastSeq;
@@ -241,7 +241,7 @@ t.test('a server that takes no writes for now: the same batch may be tried again
   const owner = await take(store);
   await redis.config('SET', 'maxmemory', '1');
   t.match(await store.commit(owner, batchOf(1)), { kind: 'aborted', isTransient: true, message: /OOM/ });
-  t.match(await store.checkpoint(owner, { entries: batchOf(1).entries, finish: null }), { kind: 'unavailable', message: /OOM/ });
+  t.match(await store.checkpoint(owner, { round: 1, entries: batchOf(1).entries, finish: null }), { kind: 'unavailable', message: /OOM/ });
   await redis.config('SET', 'maxmemory', '0');
   t.same(await commitAll(store, owner, [batchOf(1)]), ['durable']);
   await redis.config('SET', 'min-replicas-to-write', '1');

@@ -15,12 +15,11 @@ import { putPayloads } from './payload.ts';
 import { cleanJson, statement } from './statement.ts';
 
 /**
- * Rows come as JSON, `[workflow_id, seq, crc, payloads, offset, length]`, with one value for all bodies. The fence is locked, not changed, but for the end of a round:
- * two statements on one row would not see each other's change.
+ * Rows come as JSON, `[workflow_id, seq, crc, payloads, offset, length]`, with one value for all bodies. A slice of an earlier round that comes late finds a later one there.
  */
 const sliceStatement = statement(`
 with fence as (
-  select 1 from checkpoint_state where shard_id = $1 and epoch = $2 and term_id = $3 for update
+  update checkpoint_state set round = $7 where shard_id = $1 and epoch = $2 and term_id = $3 and round <= $7 returning 1
 ), written as (
   insert into checkpoint (shard_id, workflow_id, seq, codec, crc, body, payloads)
   select $1, r->>0, (r->>1)::bigint, $4, (r->>2)::bigint, substring($5 from (r->>4)::integer for (r->>5)::integer), string_to_array(r->>3, ',')
@@ -31,7 +30,7 @@ select 1 from fence`);
 
 const finishStatement = statement(`
 with finished as (
-  update checkpoint_state set seq = $4 where shard_id = $1 and epoch = $2 and term_id = $3 returning 1
+  update checkpoint_state set seq = $4, round = $6 where shard_id = $1 and epoch = $2 and term_id = $3 and round <= $6 returning 1
 ), dropped as (
   delete from checkpoint using finished
   where shard_id = $1 and workflow_id in (select json_array_elements_text($5::json))
@@ -54,15 +53,15 @@ const PAGE_BYTES = 8 * 1024 * 1024;
 const PAGE_MS = 60_000;
 
 /** Writes a slice. */
-export async function writeSlice(database: Database, { epoch, termId }: Ownership, { entries, finish }: CheckpointSlice): Promise<Kept> {
+export async function writeSlice(database: Database, { epoch, termId }: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
   try {
     const parts: string[] = [];
     if (entries.length > 0) {
       const { payloads, bodies, rows } = encodeSlice(entries);
       if (payloads.size > 0) parts.push(putPayloads(payloads));
-      parts.push(sliceStatement(SHARD, epoch, termId, rows.codec, bodies, cleanJson(rows.list)));
+      parts.push(sliceStatement(SHARD, epoch, termId, rows.codec, bodies, cleanJson(rows.list), round));
     }
-    if (finish !== null) parts.push(finishStatement(SHARD, epoch, termId, finish.seq, cleanJson(finish.ended)));
+    if (finish !== null) parts.push(finishStatement(SHARD, epoch, termId, finish.seq, cleanJson(finish.ended), round));
     if (parts.length === 0) return { kind: 'kept' };
     // Both are one transaction. The fence cannot be lost between them: the first holds its row.
     const answer = await database.ask(parts.join('; '));

@@ -19,7 +19,7 @@ with taken as (
   where shard_id = $1 and (lease_until <= clock_timestamp() or owner = $4)
   returning epoch, term_id, last_seq, chain
 ), fenced as (
-  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id from taken where c.shard_id = $1
+  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id, round = 0 from taken where c.shard_id = $1
   returning 1
 )
 select epoch, last_seq, chain, (select count(*) from fenced) as fenced from taken`);
@@ -40,7 +40,7 @@ with taken as (
   where shard_id = $1 and ((epoch = $3 and term_id = $4) or (epoch = $3 + 1 and term_id = $5))
   returning epoch, term_id, last_seq, chain
 ), fenced as (
-  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id from taken where c.shard_id = $1
+  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id, round = 0 from taken where c.shard_id = $1
   returning 1
 )
 select epoch, last_seq, chain, (select count(*) from fenced) as fenced from taken`);

@@ -33,7 +33,7 @@ if shard[1] and shard[1] ~= ARGV[1] then
   if left > 0 then return {'held', shard[1], shard[2], left} end
 end
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'term', ARGV[3], 'owner', ARGV[1], 'address', ARGV[2], 'expires', string.format('%.0f', now + ARGV[4]))
+redis.call('HSET', KEYS[1], 'term', ARGV[3], 'owner', ARGV[1], 'address', ARGV[2], 'expires', string.format('%.0f', now + ARGV[4]), 'round', '0')
 if not shard[4] then redis.call('HSET', KEYS[1], 'last_seq', '0', 'chain', '0', 'checkpoint_seq', '0') end
 return {'acquired', epoch, shard[4] or '0', shard[5] or '0'}
 `);
@@ -61,7 +61,7 @@ if known[1] == ARGV[3] then
 end
 ${FENCE}
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'term', ARGV[3], 'expires', string.format('%.0f', now + ARGV[4]))
+redis.call('HSET', KEYS[1], 'term', ARGV[3], 'expires', string.format('%.0f', now + ARGV[4]), 'round', '0')
 return {'reclaimed', epoch, shard[3], redis.call('HGET', KEYS[1], 'chain')}
 `);
 
@@ -73,10 +73,12 @@ redis.call('HSET', KEYS[1], 'last_seq', ARGV[5], 'chain', ARGV[8])
 return {'durable'}
 `);
 
-/** ARGV: number of records, that many pairs of id and record; to finish: number of the event, the one after it, ids of what has ended. */
+/** ARGV: round, number of records, that many pairs of id and record; to finish: number of the event, the one after it, ids of what has ended. */
 export const CHECKPOINT = script(`${FENCE}
-local at = 4
-for _ = 1, tonumber(ARGV[3]) do
+if tonumber(ARGV[3]) < tonumber(redis.call('HGET', KEYS[1], 'round') or '0') then return {'fenced', 'a later round has begun'} end
+redis.call('HSET', KEYS[1], 'round', ARGV[3])
+local at = 5
+for _ = 1, tonumber(ARGV[4]) do
   redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
   at = at + 2
 end

@@ -147,8 +147,8 @@ export class RedisStore implements Store {
     return loadParts(this.#bulk, this.#keys, reader);
   }
 
-  async checkpoint(ownership: Ownership, { entries, finish }: CheckpointSlice): Promise<Kept> {
-    const args: Argument[] = [entries.length];
+  async checkpoint(ownership: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
+    const args: Argument[] = [round, entries.length];
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
     if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
     try {

@@ -23,9 +23,10 @@ create table checkpoint_state (
   shard_id integer primary key,
   epoch bigint not null,
   term_id uuid not null,
-  seq bigint not null
+  seq bigint not null,
+  round bigint not null
 ) with (fillfactor = 10);
-insert into checkpoint_state values (0, 0, '00000000-0000-0000-0000-000000000000', 0);
+insert into checkpoint_state values (0, 0, '00000000-0000-0000-0000-000000000000', 0, 0);
 
 -- One row a group commit. Bodies are stored as they are: compressing them costs more than it saves.
 create table journal (
