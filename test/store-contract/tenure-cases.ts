@@ -130,7 +130,11 @@ export function tenureCases(on: Case): void {
     t.equal(await kept(store, ownership, { round: 1, finish: { seq: 2, ended: ['a'] } }), 'fenced');
     t.same(plainEntries(await checkpointed(store)), plainEntries([entryOf('a', 5)]));
     const next = await take(store);
-    t.equal(await kept(store, next, { round: 1, entries: [entryOf('a', 6)], finish: { seq: 2, ended: [] } }), 'kept', 'the next owner begins anew');
+    t.equal(
+      await kept(store, next, { round: 1, entries: [entryOf('a', 6)], finish: { seq: 2, ended: [] } }),
+      'kept',
+      'the next owner begins anew',
+    );
     t.same(plainEntries(await checkpointed(store)), plainEntries([entryOf('a', 6)]));
   });
 

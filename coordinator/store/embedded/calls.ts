@@ -93,7 +93,11 @@ export interface WriterCalls {
   commit: [Term & { readonly firstSeq: number; readonly lastSeq: number; readonly record: Encoded }, Committed];
   putDefinition: [StoredDefinition, StoredDefinition];
   checkpoint: [
-    Term & { readonly round: number; readonly rows: readonly CheckpointRow[]; readonly finish: { readonly seq: number; readonly ended: string } | null },
+    Term & {
+      readonly round: number;
+      readonly rows: readonly CheckpointRow[];
+      readonly finish: { readonly seq: number; readonly ended: string } | null;
+    },
     boolean,
   ];
   archive: [{ readonly rows: readonly ArchiveRow[] }, null];

@@ -53,7 +53,11 @@ const PAGE_BYTES = 8 * 1024 * 1024;
 const PAGE_MS = 60_000;
 
 /** Writes a slice. */
-export async function writeSlice(database: Database, { epoch, termId }: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
+export async function writeSlice(
+  database: Database,
+  { epoch, termId }: Ownership,
+  { round, entries, finish }: CheckpointSlice,
+): Promise<Kept> {
   try {
     const parts: string[] = [];
     if (entries.length > 0) {
