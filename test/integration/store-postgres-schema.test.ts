@@ -140,10 +140,10 @@ t.test('a database of another number of shards is refused', options, async (t) =
   await t.rejects(openPostgresStore({ url }), { name: 'SchemaError', message: /keeps 64 shards, and this version runs one/ });
 });
 
-t.test('a database that does not answer is unavailable; a URL that is none says so', options, async (t) => {
+t.test('a database that does not answer is unavailable; one that is not there, and a URL that is none, say so', options, async (t) => {
   await t.rejects(openPostgresStore({ url: changed(server.url, { port: 1 }) }), { name: 'StoreUnavailable', message: /ECONNREFUSED/ });
   await t.rejects(openPostgresStore({ url: changed(server.url, { database: 'no_such_database' }) }), {
-    name: 'StoreUnavailable',
+    name: 'SchemaError',
     message: /does not exist/,
   });
   await t.rejects(openPostgresStore({ url: 'mysql://x' }), { message: /does not look like postgresql:/ });
