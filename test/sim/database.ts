@@ -77,8 +77,10 @@ const NOBODY: Owner = { coordinatorId: '', address: '' };
 
 export class Database {
   shard: ShardRow = { epoch: 0, termId: '', lastSeq: 0, owner: NOBODY, leaseUntil: Number.NEGATIVE_INFINITY };
-  /** Grows with each end of a round of checkpoints and with each new owner: slices of before are refused. */
+  /** Grows with each end of a round of checkpoints and with each new owner: whoever knows a higher one knows that the database went back. */
   round = 0;
+  /** The round of the latest slice under this owner. */
+  sliceRound = 0;
   checkpointSeq = 0;
   /** Batches after the checkpoint. */
   batches: CommittedBatch[] = [];

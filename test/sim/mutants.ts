@@ -143,7 +143,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a row of the checkpoint resurrected by a late statement',
     file: 'test/sim/store.ts',
-    from: 'if (database.round !== round)',
+    from: 'if (sliceRound < database.sliceRound)',
     to: 'if (false)',
     seed: 252,
     caughtBy: 'I0',

@@ -217,7 +217,7 @@ export class SimStore implements Store {
       yield { kind: 'batch', batch: { firstSeq, lastSeq, entries: committed } };
   }
 
-  async checkpoint({ epoch, termId }: Ownership, { entries, finish }: CheckpointSlice): Promise<Kept> {
+  async checkpoint({ epoch, termId }: Ownership, { round: sliceRound, entries, finish }: CheckpointSlice): Promise<Kept> {
     const database = this.#database;
     const round = this.#round;
     this.isInRound = true;
@@ -229,8 +229,8 @@ export class SimStore implements Store {
         const { shard } = database;
         if (shard.epoch !== epoch || shard.termId !== termId || shard.lastSeq < this.#lastSeq || database.round < round)
           return { kept: { kind: 'fenced' }, round };
-        if (database.round !== round)
-          return { kept: { kind: 'unavailable', message: 'another round was finished' }, round: database.round };
+        if (sliceRound < database.sliceRound) return { kept: { kind: 'fenced' }, round };
+        database.sliceRound = sliceRound;
         for (const entry of entries) {
           const kept = database.checkpoints.get(entry.workflowId);
           if (kept === undefined || kept.events.length <= entry.events.length) database.checkpoints.set(entry.workflowId, entry);
@@ -293,6 +293,7 @@ export class SimStore implements Store {
     shard.termId = termId;
     shard.leaseUntil = this.#database.now() + this.leaseMs;
     this.#database.round += 1;
+    this.#database.sliceRound = 0;
     const ownership = { epoch: shard.epoch, termId, lastSeq: shard.lastSeq };
     if (isNew) this.#options.onOwned(ownership);
     return ownership;
