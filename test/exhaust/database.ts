@@ -44,8 +44,9 @@ export interface Database {
   terms: number;
 }
 
-/** A rule of the database that is broken on purpose. */
-export type Flaw = 'fence without epoch' | 'fence without last_seq' | 'reclaim without a new epoch' | 'acquire ignores the lease';
+/** Rules of the database that can be broken on purpose. */
+export const FLAWS = ['fence without epoch', 'fence without last_seq', 'reclaim without a new epoch', 'acquire ignores the lease'] as const;
+export type Flaw = (typeof FLAWS)[number];
 
 /** A new database. */
 export function newDatabase(): Database {
