@@ -91,14 +91,15 @@ function tick(draft: Draft, at: number): void {
 function fire(draft: Draft, at: number, index: number, timer: JobTimer): void {
   const { lease } = draft.state.jobs[index]!;
   const { timeouts } = draft.state.graph.jobs[index]!;
+  // What nobody accepted leaves no trace: it may never have been sent.
+  const attempt = lease?.acceptedAt == null ? null : recordOf(lease, at);
   const fail = (code: string, message: string): void => {
-    const attempt = lease?.acceptedAt == null ? null : recordOf(lease, at);
     draft.emit({ kind: 'jobFailed', at, job: index, attempt, error: permanentError(code, message) });
     settle(draft, at, [index]);
   };
   switch (timer) {
     case 'cancelGrace':
-      draft.emit({ kind: 'jobCancelled', at, job: index, attempt: lease === null ? null : recordOf(lease, at) });
+      draft.emit({ kind: 'jobCancelled', at, job: index, attempt });
       settle(draft, at, [index]);
       return;
     case 'total':
