@@ -51,7 +51,9 @@ if (unknown !== undefined) fail(`--flaw: there is no '${unknown}'`);
 
 const scope = { submits: number('submits'), ticks: number('ticks'), faults: number('faults'), flaws: new Set(options.flaw as Flaw[]) };
 const { states, steps, depth, seconds, violation } = await search(scope, number('most'));
-process.stdout.write(`${JSON.stringify({ ...scope, flaws: options.flaw })}: ${states} states, ${steps} steps, depth ${depth}, ${seconds.toFixed(1)} s\n`);
+process.stdout.write(
+  `${JSON.stringify({ ...scope, flaws: options.flaw })}: ${states} states, ${steps} steps, depth ${depth}, ${seconds.toFixed(1)} s\n`,
+);
 if (violation !== null) {
   process.stdout.write(`${violation.path.join('\n')}\n=> ${violation.messages.join('; ')}\n`);
   process.exitCode = 1;
