@@ -89,7 +89,10 @@ export class SimCoordinator {
     const watches = new Watches({ shard: seat, reader, streams: new OpenStreams() });
     const ulid = monotonicFactory(() => random.below(2 ** 30) / 2 ** 30);
     this.faces = { seat, reader, watches, newId: () => ulid(seat.now()) };
+    const { incarnation } = node;
     const leave = (): Gateway | null => {
+      // What a process that is gone still thinks of takes nothing from the one after it.
+      if (node.incarnation !== incarnation) return null;
       const gateway = this.#gateway;
       this.#gateway = null;
       return gateway;
@@ -132,8 +135,9 @@ export class SimCoordinator {
     const { node, terms } = this;
     if (terms === null || !node.isUp || node.isPaused) return;
     this.#world.reached('a planned handover');
+    const after = node.ofThisProcess();
     void terms.close(1_000).then(() => {
-      node.after(0, () => {
+      after(0, () => {
         node.crash();
         for (const link of [...this.#links]) link.broken();
         this.#forget();
