@@ -6,8 +6,7 @@
  * 2. What was not taken is written again, until it is or a later change replaces it.
  * 3. One write is under way at a time, so that a projection that is slow or away costs memory of the changed workflows and nothing else.
  */
-import type { WorkflowState } from '@workflow-orchestrator/engine/machine';
-import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { hasEnded, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { ArchivedWorkflow, Kept } from '../store/store.ts';
 import type { ShardPorts } from './ports.ts';
@@ -52,11 +51,6 @@ export class Projector {
     this.#parts = parts;
   }
 
-  /** Workflows whose last change is not written. */
-  get backlog(): number {
-    return this.#changes.size;
-  }
-
   /** A workflow has this state, and that is committed. */
   changed(record: WorkflowRecord, state: WorkflowState): void {
     this.#number += 1;
@@ -97,7 +91,7 @@ export class Projector {
 
   /** Writes a part of what changed; gives the pause before the next part. */
   async #writeSome(): Promise<number> {
-    const taken = this.#take();
+    const { taken, isFull } = this.#take();
     if (taken.length === 0) return this.#parts.everyMs;
     this.#isWriting = true;
     const kept = await this.#parts.write(taken.map(({ record, state }) => ({ state, events: record.events.all() })));
@@ -107,7 +101,7 @@ export class Projector {
       return RETRY_MS;
     }
     for (const { record, state } of taken) if (hasEnded(state.status)) this.#parts.onEndWritten(record);
-    return taken.length >= limits.projectionWorkflows ? 0 : this.#parts.everyMs;
+    return isFull ? 0 : this.#parts.everyMs;
   }
 
   /** What was not taken waits again; what changed meanwhile is as old as the change that was lost with it. */
@@ -118,8 +112,8 @@ export class Projector {
     }
   }
 
-  /** The oldest changes, as many as go into one write. */
-  #take(): Change[] {
+  /** The oldest changes, as many as go into one write; `isFull` when that was the bound. */
+  #take(): { readonly taken: readonly Change[]; readonly isFull: boolean } {
     const now = this.#parts.ports.now();
     const taken: Change[] = [];
     let bytes = 0;
@@ -128,9 +122,9 @@ export class Projector {
       taken.push(change);
       this.#changes.delete(change.state.id);
       for (const job of change.state.jobs) bytes += 100 + (job.output?.data.length ?? 0);
-      if (taken.length >= limits.projectionWorkflows || bytes >= limits.projectionBytes) break;
+      if (taken.length >= limits.projectionWorkflows || bytes >= limits.projectionBytes) return { taken, isFull: true };
     }
-    return taken;
+    return { taken, isFull: false };
   }
 
   #comesLater({ state, since }: Change, now: number): boolean {
