@@ -188,7 +188,10 @@ export class ShardCore {
       room.unsent -= 1;
       room.available -= 1;
       // A connection that is gone meanwhile gets nothing: `attach` or `lost` takes the lease back.
-      if (worker.outbox === outbox) outbox?.assign([assignment]);
+      if (worker.outbox !== outbox) return;
+      const place = worker.leases.get(token);
+      if (place !== undefined) place.isSent = true;
+      outbox?.assign([assignment]);
     });
     return true;
   }
@@ -206,7 +209,8 @@ export class ShardCore {
     }
     if (lease !== null && old?.token !== lease.token) {
       const { type } = record.state.graph.jobs[index]!;
-      this.workers.get(lease.workerId)?.addLease(lease.token, { workflowId: record.state.id, job: index, type, missedBeats: 0 });
+      const isSent = lease.acceptedAt !== null;
+      this.workers.get(lease.workerId)?.addLease(lease.token, { workflowId: record.state.id, job: index, type, isSent, missedBeats: 0 });
       record.awaited?.delete(index);
     }
     if (lease?.acceptedAt != null && (old?.token !== lease.token || old.acceptedAt === null)) this.#running += 1;

@@ -169,7 +169,9 @@ export class WorkerDesk {
     if (place === undefined) return;
     const record = this.#core.table.get(place.workflowId);
     if (record === undefined) worker.removeLease(token);
-    else this.#core.execute(record, { kind: 'workerLost', at, job: place.job, token, message });
+    else if (place.isSent) this.#core.execute(record, { kind: 'workerLost', at, job: place.job, token, message });
+    // Whoever was never offered the job was not lost with it.
+    else this.#core.execute(record, { kind: 'release', at, job: place.job, token, reason: message });
   }
 
   #judge(workerId: string, result: Result, at: number): Verdict {

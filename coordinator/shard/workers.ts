@@ -13,6 +13,8 @@ export interface LeasePlace {
   readonly workflowId: string;
   readonly job: number;
   readonly type: string;
+  /** Whether its worker may know of it: the assignment was handed to its connection, or it came back with the attempt. */
+  isSent: boolean;
   /** Heartbeats in a row that did not name it although the worker had accepted it. */
   missedBeats: number;
 }

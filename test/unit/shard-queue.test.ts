@@ -72,7 +72,7 @@ function matchAll(queue: ReadyQueue, workers: WorkerTable, now = 0, type = 'work
   const given: string[] = [];
   match(queue, workers, now, (entry, worker) => {
     worker.room.unsent += 1;
-    worker.addLease(`${entry.workflowId}/${entry.job}`, { workflowId: entry.workflowId, job: entry.job, type, missedBeats: 0 });
+    worker.addLease(`${entry.workflowId}/${entry.job}`, { workflowId: entry.workflowId, job: entry.job, type, isSent: true, missedBeats: 0 });
     given.push(`${entry.workflowId} -> ${worker.id}`);
     return true;
   });
@@ -195,7 +195,7 @@ t.test('the least loaded worker gets the job, measured by its slots', async (t) 
   const queue = queueOf();
   for (const id of ['a', 'b', 'c']) queue.add(jobOf(), entryOf(id));
   const large = workerOf('large', { slots: 20 });
-  for (const token of ['x', 'y']) large.addLease(token, { workflowId: 'z', job: 0, type: 'work', missedBeats: 0 });
+  for (const token of ['x', 'y']) large.addLease(token, { workflowId: 'z', job: 0, type: 'work', isSent: true, missedBeats: 0 });
   const small = workerOf('small', { slots: 2 });
   t.same(matchAll(queue, tableOf(large, small)), ['a -> small', 'b -> large', 'c -> large']);
 });

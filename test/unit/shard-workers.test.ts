@@ -226,6 +226,30 @@ t.test('a lost worker: what it had not accepted burns no attempt, what it had do
   t.equal(world.violations.length, 0);
 });
 
+t.test('a worker that was never offered the job is not lost with it', async (t) => {
+  const { world, worker } = await worldWith();
+  const others = ['w2', 'w3'].map((id) => world.worker(id));
+  await world.settle();
+  world.store.closed = true;
+  const id = await world.start(one);
+  // Each is decided on, one after the other, and gone before the commit that the offer waits for.
+  for (const gone of [worker, ...others]) {
+    gone.lost();
+    await world.settle();
+  }
+  await world.store.open();
+  await world.settle();
+  t.same(
+    [worker, ...others].map(({ assigned }) => assigned.length),
+    [0, 0, 0],
+  );
+  t.match(world.state(id), { status: 'RUNNING', jobs: [{ phase: 'READY', attempts: { length: 0 } }] });
+  const heir = world.worker('w4');
+  await world.settle();
+  t.equal(heir.assigned[0]?.attempt, 1);
+  t.same(world.violations, []);
+});
+
 t.test('a lost worker ends a job that may not be tried again', async (t) => {
   const { world, worker } = await worldWith();
   const id = await world.start(fragile);
