@@ -38,8 +38,15 @@ export function call<T>(
       world.clock.after(world.openAt(node.name, client.name) - world.clock.now + delayMs(), () => client.after(0, () => end(result)));
     };
     if (random.chance(world.rates.callLost)) return;
+    world.requestsUnderWay += 1;
+    const arrived = (): void => {
+      world.requestsUnderWay -= 1;
+    };
     world.clock.after(world.openAt(client.name, node.name) - world.clock.now + delayMs(), () => {
-      if (!node.isUp) return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
+      if (!node.isUp) {
+        arrived();
+        return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
+      }
       node.after(0, () => {
         const { faces } = coordinator;
         if (faces === null) return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
@@ -55,6 +62,8 @@ export function call<T>(
           },
         );
       });
+      // Only when the process that it reaches has looked at it.
+      world.clock.after(0, arrived);
     });
   });
 }

@@ -164,6 +164,11 @@ export class SimCoordinator {
     return () => void this.#calls.delete(end);
   }
 
+  /** Calls and streams that are open. */
+  get openCalls(): number {
+    return this.#calls.size;
+  }
+
   /** What it holds, for the end of a run. */
   holds(): Record<string, number> {
     const stats = this.shard?.stats();
@@ -174,7 +179,7 @@ export class SimCoordinator {
       'commands in the inbox': stats?.inbox ?? 0,
       'events without a commit': stats?.uncommittedEvents ?? 0,
       'workflows to archive': stats?.unarchived ?? 0,
-      'calls and streams': this.#calls.size,
+      'calls and streams': this.openCalls,
     };
   }
 

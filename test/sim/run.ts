@@ -174,6 +174,7 @@ class Run {
 
   #isDone(): boolean {
     const { clients, workers, coordinators } = this.#cast;
+    if (this.#world.requestsUnderWay > 0 || coordinators.some(({ openCalls }) => openCalls > 0)) return false;
     const open = losesData(this.#plan) ? coordinators.some(({ shard }) => (shard?.stats().openWorkflows ?? 0) > 0) : this.#open.size > 0;
     return (
       !open &&

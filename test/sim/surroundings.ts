@@ -19,6 +19,8 @@ export class Surroundings {
   rates: Rates;
   /** Whether the faults have stopped. */
   isHealing = false;
+  /** Requests of clients that have not arrived: what they ask for may still happen, whether or not anybody waits for it. */
+  requestsUnderWay = 0;
   /** Found while it ran, beyond what checkers find. */
   readonly violations: Violation[] = [];
   /** How often each state was reached. */
