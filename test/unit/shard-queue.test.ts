@@ -72,7 +72,13 @@ function matchAll(queue: ReadyQueue, workers: WorkerTable, now = 0, type = 'work
   const given: string[] = [];
   match(queue, workers, now, (entry, worker) => {
     worker.room.unsent += 1;
-    worker.addLease(`${entry.workflowId}/${entry.job}`, { workflowId: entry.workflowId, job: entry.job, type, isSent: true, missedBeats: 0 });
+    worker.addLease(`${entry.workflowId}/${entry.job}`, {
+      workflowId: entry.workflowId,
+      job: entry.job,
+      type,
+      isSent: true,
+      missedBeats: 0,
+    });
     given.push(`${entry.workflowId} -> ${worker.id}`);
     return true;
   });
