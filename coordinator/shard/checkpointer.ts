@@ -9,7 +9,9 @@
  * 2. Between two rounds, checkpoint and journal from its place on hold every event of every workflow that had not ended at that place.
  * 3. A round that fails changes nothing: the checkpoint before it holds, and the next round writes what this one could not.
  *    A slice of which nobody knows may have been kept: what is in it is dropped when it has ended, as if it had been.
- * 4. A round is finished only when the archive has every change of before it: what a recovery does not read any more must be in there.
+ * 4. A slice that is fenced is no longer this owner's to write: another one has the shard, or the store went back in time, and then what this owner believes
+ *    to be kept is not. Either way nothing goes on from here. While the shard is taken anew from oneself a slice may be fenced once.
+ * 5. A round is finished only when the archive has every change of before it: what a recovery does not read any more must be in there.
  */
 import type { CheckpointSlice, JournalEntry, Ownership, Store } from '../store/store.ts';
 import { sizeOf } from './event-size.ts';
@@ -32,6 +34,8 @@ export interface CheckpointerParts {
   readonly toldSeq: () => number;
   /** Resolves when everything that changed so far is archived. */
   readonly archived: () => Promise<void>;
+  /** The shard is lost. */
+  readonly onLost: (reason: string) => void;
   readonly onBroken: (error: unknown) => void;
 }
 
@@ -39,6 +43,7 @@ export interface CheckpointerParts {
 const UNSURE = -1;
 /** Pause after a round that failed. */
 const RETRY_MS = 2_000;
+const FENCED = 'a checkpoint was refused twice: another coordinator has the shard, or the store lacks what it had acknowledged';
 
 export class Checkpointer {
   readonly #parts: CheckpointerParts;
@@ -48,7 +53,9 @@ export class Checkpointer {
   /** Ended workflows that the checkpoint has, or may have. */
   #ended: string[] = [];
   #isBusy = false;
-  #rounds = 0;
+  #slices = 0;
+  /** The term whose slice was fenced; empty when none was since one was kept. */
+  #fencedTerm = '';
   #isOver = false;
 
   constructor(parts: CheckpointerParts) {
@@ -103,7 +110,6 @@ export class Checkpointer {
     const seq = toldSeq();
     const before = { events: this.#events, bytes: this.#bytes, ended: this.#ended };
     const everythingBefore = archived();
-    this.#rounds += 1;
     this.#events = 0;
     this.#bytes = 0;
     this.#ended = [];
@@ -153,8 +159,14 @@ export class Checkpointer {
     if (record.events.at(-1)?.kind === 'ended') this.#ended.push(record.state.id);
   }
 
-  async #keep(slice: Omit<CheckpointSlice, 'round'>): Promise<boolean> {
+  async #keep(slice: Omit<CheckpointSlice, 'number'>): Promise<boolean> {
     if (this.#isOver) return false;
-    return (await this.#parts.store.checkpoint(this.#parts.ownership(), { ...slice, round: this.#rounds })).kind === 'kept';
+    const { store, ownership, onLost } = this.#parts;
+    const { termId } = ownership();
+    this.#slices += 1;
+    const { kind } = await store.checkpoint(ownership(), { ...slice, number: this.#slices });
+    if (kind === 'fenced' && !this.#isOver && this.#fencedTerm === termId) onLost(FENCED);
+    if (kind !== 'unavailable') this.#fencedTerm = kind === 'fenced' ? termId : '';
+    return kind === 'kept';
   }
 }

@@ -18,6 +18,7 @@ export interface FollowerParts {
   readonly ownership: () => Ownership;
   /** Up to which event of the shard everything was told to this. */
   readonly toldSeq: () => number;
+  readonly onLost: (reason: string) => void;
   readonly onBroken: (error: unknown) => void;
 }
 

@@ -121,6 +121,7 @@ export class Shard implements WorkerInbox {
       bounds,
       ownership: () => this.#tenure.ownership,
       toldSeq: () => commits.toldSeq,
+      onLost,
       onBroken,
     });
     this.#core = new ShardCore(this.#table, commits, ownership.epoch, ports, observer, this.#followers);

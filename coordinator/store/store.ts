@@ -9,7 +9,9 @@
  *    ownership, so that two that believe to have the same epoch (a database that went back in time) are still told apart.
  * 4. `load` gives back exactly what was committed, in order, in checkpoints and batches.
  * 5. After an outcome `unknown`, `reclaim` gives the true answer: no statement of before it can take effect after it.
- * 6. Every call ends within a deadline of the store's own, whatever happened to what is behind it. None but `load`, `definitions` and the reads of an archive
+ * 6. What may come back without something that it had acknowledged (a copy that took over, an old backup) is written to by nobody who knows of it: commits and
+ *    renewals compare the last event, checkpoints and the archive the last event and the last slice that were answered for (`known.ts`).
+ * 7. Every call ends within a deadline of the store's own, whatever happened to what is behind it. None but `load`, `definitions` and the reads of an archive
  *    throws; those throw `StoreUnavailable` when the same call may work later, anything else when what they read is damaged or newer than this code.
  */
 import type { DurableEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
@@ -85,12 +87,12 @@ export type LoadedPart =
   | { readonly kind: 'batch'; readonly batch: JournalBatch };
 
 /**
- * A slice of a checkpoint. `round` grows with each round of an ownership, from 1: a slice of a round before the latest that was seen is refused as `fenced`,
+ * A slice of a checkpoint. `number` counts those of an owner, from 1 at its acquisition: one before the latest that was seen is refused as `fenced`,
  * for it may have been under way for long, and would put back what was replaced or dropped since. `entries`: workflows with all their committed events, each replacing what was kept of it. `finish` ends a round, atomically:
  * batches up to `seq` are needed no more for a recovery, and what is kept of the workflows `ended` is dropped.
  */
 export interface CheckpointSlice {
-  readonly round: number;
+  readonly number: number;
   readonly entries: readonly JournalEntry[];
   readonly finish: { readonly seq: number; readonly ended: readonly string[] } | null;
 }
@@ -186,10 +188,12 @@ export interface ListFilter {
  * Workflows at rest, for reads, lists, search and people's own queries: a projection of the journal that follows it and may lag behind.
  *
  * Invariants
- * 1. A workflow is replaced only by a later state of itself (`state.seq` does not go down), whoever writes.
- * 2. What has ended is given back with all its events; it is forgotten only when its retention has passed.
+ * 1. Only whoever has the shard writes; anybody may read.
+ * 2. A workflow is replaced only by a later state of itself (`state.seq` does not go down), whoever writes.
+ * 3. What has ended is given back with all its events; it is forgotten only when its retention has passed.
  */
 export interface Archive {
+  /** `fenced`: another owner has the shard, or what is behind the store lacks what it had acknowledged. */
   write(workflows: readonly ArchivedWorkflow[]): Promise<Kept>;
   /** All events of a workflow that has ended; null for any other. */
   get(workflowId: string): Promise<JournalEntry | null>;

@@ -42,9 +42,10 @@ try {
 
   const again = await store.acquire({ coordinatorId: 'bench', address: '' });
   if (again.kind !== 'acquired') throw new Error(`the shard could not be taken: ${again.kind}`);
+  let number = 0;
   for (let from = 0; from < entries.length; from += 500)
-    await kept(store.checkpoint(again.ownership, { round: 1, entries: entries.slice(from, from + 500), finish: null }));
-  await kept(store.checkpoint(again.ownership, { round: 1, entries: [], finish: { seq: again.ownership.lastSeq, ended: [] } }));
+    await kept(store.checkpoint(again.ownership, { number: ++number, entries: entries.slice(from, from + 500), finish: null }));
+  await kept(store.checkpoint(again.ownership, { number: ++number, entries: [], finish: { seq: again.ownership.lastSeq, ended: [] } }));
   await store.release(again.ownership);
   await measure('checkpoint', postgres.url, events);
   await store.close();

@@ -191,7 +191,7 @@ async function projections(store: Store, ownership: Ownership, until: () => bool
     (async () => {
       while (store.needsCheckpoints && !until()) {
         const ended = done.checkpointed > 20_000 ? Array.from({ length: 500 }, (_, index) => idOf(done.checkpointed - 20_000 + index)) : [];
-        await store.checkpoint(ownership, { round: 1, entries: slice(done.checkpointed), finish: { seq: 0, ended } });
+        await store.checkpoint(ownership, { number: 1 + done.checkpointed, entries: slice(done.checkpointed), finish: { seq: 0, ended } });
         done.checkpointed += 500;
         await turn();
       }

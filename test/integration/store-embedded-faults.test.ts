@@ -177,7 +177,7 @@ t.test('a thread that is not there answers at once that nothing was written', as
   t.match(await store.commit(ownership, batchOf(1)), { kind: 'aborted', isTransient: true, message: /has died and is started again/ });
   t.match(store.health(), [{ health: 'DOWN', detail: /commits: the store's thread has died/ }]);
   t.match(await store.reclaim(ownership), { kind: 'unavailable' });
-  t.match(await store.checkpoint(ownership, { round: 1, entries: [], finish: null }), { kind: 'unavailable' });
+  t.match(await store.checkpoint(ownership, { number: 1, entries: [], finish: null }), { kind: 'unavailable' });
   t.match(await store.archive.write([]), { kind: 'unavailable' });
   await t.rejects(store.archive.get('x'), { name: 'StoreUnavailable' });
   let outcome = await store.commit(ownership, batchOf(1));
@@ -286,7 +286,7 @@ t.test('commits overtake checkpoints and rows of the archive that came before th
   const other = new DatabaseSync(join(dataDir, 'journal.db'));
   other.exec('begin immediate');
   const all = [
-    store.checkpoint(ownership, { round: 1, entries, finish: null }).then(({ kind }) => order.push(`checkpoint ${kind}`)),
+    store.checkpoint(ownership, { number: 1, entries, finish: null }).then(({ kind }) => order.push(`checkpoint ${kind}`)),
     store.archive.write(archived).then(({ kind }) => order.push(`archive ${kind}`)),
     ...Array.from({ length: 10 }, (_, index) => store.commit(ownership, batchOf(index + 1)).then(({ kind }) => order.push(kind))),
   ];
@@ -330,7 +330,7 @@ t.test('what a checkpoint stands for is deleted, and the file does not only grow
     await store.commit(ownership, { firstSeq: seq + 1, lastSeq: seq + 7, entries: [{ workflowId: 'wf', firstEventSeq: seq + 1, events }] });
     seq += 7;
   }
-  await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: seq - 7, ended: ['wf'] } });
+  await store.checkpoint(ownership, { number: 1, entries: [], finish: { seq: seq - 7, ended: ['wf'] } });
   const db = new DatabaseSync(join(dataDir, 'journal.db'), { readOnly: true });
   const pages = () => Number(db.prepare('pragma page_count').get()?.page_count);
   t.ok(pages() > 8_000, `${pages()} pages`);

@@ -6,6 +6,7 @@ import { Link } from '../../coordinator/store/postgres/link.ts';
 import { statement } from '../../coordinator/store/postgres/statement.ts';
 import type { Ownership, Reclaim, Store } from '../../coordinator/store/store.ts';
 import { postgres } from '../services/services.ts';
+import { blueWorkflow, idOf } from '../store-contract/archived.ts';
 import { another, batchOf, commitAll, loaded, pause, someone, take } from '../store-contract/contract.ts';
 import { plain } from '../store-contract/events.ts';
 import { drive, journalNames } from '../store-support/commit-driver.ts';
@@ -390,13 +391,45 @@ t.test('any value is a value, in whatever way it is written into a statement', o
   }
 });
 
+t.test('a database that lost what it had acknowledged is written to by nobody who knows of it', options, async (t) => {
+  const { store, sql } = await opened(t);
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1), batchOf(2)]);
+  const { entries } = batchOf(1);
+  const slice = (number: number) => store.checkpoint(ownership, { number, entries, finish: null });
+  t.same(await slice(1), { kind: 'kept' });
+  t.same(await store.archive!.write([blueWorkflow(1, 7)]), { kind: 'kept' });
+  // As a copy that took over would have it: without the last event.
+  await sql`update shard set last_seq = 1`;
+  t.same(await slice(2), { kind: 'fenced' });
+  t.same(await store.archive!.write([blueWorkflow(2, 7)]), { kind: 'fenced' });
+  t.equal(await store.archive!.get(idOf(2)), null);
+  t.match(await store.renew(ownership, 2), { kind: 'lost', message: /went back in time/ });
+  await sql`update shard set last_seq = 2`;
+  t.same(await slice(3), { kind: 'kept' });
+  // Without the last slice: what this owner believes to be kept is not.
+  await sql`update checkpoint_state set round = round - 1`;
+  t.same(await slice(4), { kind: 'fenced' });
+  const finish = { seq: 2, ended: [] };
+  t.same(await store.checkpoint(ownership, { number: 5, entries: [], finish }), { kind: 'fenced' }, 'and so the journal stays');
+  const next = await store.reclaim(ownership);
+  if (next.kind !== 'reclaimed') return t.fail(next.message);
+  t.same(
+    await store.checkpoint(next.ownership, { number: 6, entries, finish }),
+    { kind: 'fenced' },
+    'also when it takes the shard anew from itself',
+  );
+  const anew = await take(store);
+  t.same(await store.checkpoint(anew, { number: 1, entries, finish }), { kind: 'kept' }, 'whoever reads it anew goes on');
+});
+
 t.test('a closed store answers, and lets the process end', options, async (t) => {
   const { store } = await opened(t);
   const ownership = await take(store);
   await store.close();
   t.match(await store.acquire(someone), { kind: 'unavailable' });
   t.match(await store.renew(ownership, 0), { kind: 'unavailable' });
-  t.match(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 0, ended: [] } }), { kind: 'unavailable' });
+  t.match(await store.checkpoint(ownership, { number: 1, entries: [], finish: { seq: 0, ended: [] } }), { kind: 'unavailable' });
   await t.rejects(loaded(store), { name: 'StoreUnavailable' });
   await store.close();
 });

@@ -176,8 +176,8 @@ t.test('the role of the coordinator needs no right to change tables; readers rea
   await store.putDefinition(stored);
   const ownership = await take(store);
   t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable']);
-  t.same(await store.checkpoint(ownership, { round: 1, entries: batchOf(1).entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
-  t.same(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 1, ended: ['wf-1'] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { number: 1, entries: batchOf(1).entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { number: 1, entries: [], finish: { seq: 1, ended: ['wf-1'] } }), { kind: 'kept' });
   const large = json(`"${'x'.repeat(100_000)}"`);
   t.same(await store.archive.write([workflowOf(Date.now() - 90 * DAY_MS, Date.now() - 80 * DAY_MS), workflowOf(Date.now(), null, large)]), {
     kind: 'kept',
@@ -202,6 +202,7 @@ t.test('people see workflows and jobs as the API shows them', options, async (t)
   const now = Date.now();
   const key = 'order \u0000 \ud800';
   const [ended, open] = [workflowOf(now - 5_000, now, undefined, key), workflowOf(now - 4_000, null)];
+  await take(store);
   t.same(await store.archive.write([ended, open]), { kind: 'kept' });
   t.match(await sql`select status, count(*) from workflow group by 1 order by 1`, [
     { status: 'FAILED', count: 1 },
@@ -258,9 +259,9 @@ t.test('what is old is forgotten: never what is open or needed for a recovery', 
   const besideOpen = workflowOf(day(30) + 1, day(29));
   const endedLate = workflowOf(day(20), day(1), large('b'));
   const young = workflowOf(day(2), day(2));
+  const ownership = await take(store);
   t.same(await store.archive.write([gone, openOne, besideOpen, endedLate, young]), { kind: 'kept' });
   // The journal of days ago, as if it had been written then.
-  const ownership = await take(store);
   t.same(await commitAll(store, ownership, [batchOf(1), batchOf(2), batchOf(3)]), ['durable', 'durable', 'durable']);
   for (const [seq, days] of [
     [1, 30],
@@ -269,7 +270,7 @@ t.test('what is old is forgotten: never what is open or needed for a recovery', 
     await sql`select make_partitions('journal', (now() at time zone 'utc')::date - ${days}::integer, (now() at time zone 'utc')::date - ${days}::integer)`;
     await sql`update journal set day = (now() at time zone 'utc')::date - ${days}::integer where seq_to = ${seq}`;
   }
-  t.same(await store.checkpoint(ownership, { round: 1, entries: [], finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.same(await store.checkpoint(ownership, { number: 1, entries: [], finish: { seq: 1, ended: [] } }), { kind: 'kept' });
   await sql`update payload set used_on = used_on - 11`;
   await store.upkeep.run();
   t.equal(said.filter((line) => line.includes('journal_')).length, 1, 'the journal before the checkpoint');
@@ -285,6 +286,7 @@ t.test('what is old is forgotten: never what is open or needed for a recovery', 
 
   // What was dropped may come again: its partition is made anew, though this process knew it.
   const other = await opened(t, url, { retentionDays: 10 });
+  await take(other);
   t.same(await other.archive.write([gone]), { kind: 'kept' });
   await store.upkeep.run();
   t.same(await other.archive.write([gone]), { kind: 'kept' });

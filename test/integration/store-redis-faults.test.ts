@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../coordinator/store/redis/store.ts';
 import { type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
 import { ownRedis, type RedisProcess } from '../services/redis-process.ts';
+import { blueWorkflow, idOf } from '../store-contract/archived.ts';
 import { another, batchOf, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
 import { plain } from '../store-contract/events.ts';
 import { factsIn, runLoad, upTo } from '../store-contract/load.ts';
@@ -192,7 +193,7 @@ t.test('a server that stands still: every call ends, and nothing is lost or doub
 t.test('a journal that is gone fences its owner', { skip }, async (t) => {
   const redis = await admin(t);
   const store = await open(t);
-  const slice = { round: 1, entries: [], finish: { seq: 1, ended: [] } };
+  const slice = { number: 1, entries: [], finish: { seq: 1, ended: [] } };
   for (const lose of [() => redis.flushall(), () => redis.del('wf:{0}:journal')]) {
     const owner = await take(store);
     const at = owner.lastSeq;
@@ -220,6 +221,34 @@ t.test('an old copy of the journal fences its owner', { skip }, async (t) => {
   t.match(await store.reclaim(owner), { kind: 'reclaimed', ownership: { lastSeq: 1 } }, 'which says that an event is missing');
 });
 
+t.test('whoever knows of what an old copy has not writes nothing over it', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const owner = await take(store);
+  t.same(await commitAll(store, owner, [batchOf(1), batchOf(2)]), ['durable', 'durable']);
+  const { entries } = batchOf(1);
+  const slice = (number: number) => store.checkpoint(owner, { number, entries, finish: null });
+  t.same([await slice(1), await store.archive.write([blueWorkflow(1, 7)])], [{ kind: 'kept' }, { kind: 'kept' }]);
+  await redis.hset('wf:{0}:shard', 'last_seq', '1');
+  t.same([await slice(2), await store.archive.write([blueWorkflow(2, 7)])], [{ kind: 'fenced' }, { kind: 'fenced' }]);
+  t.equal(await store.archive.get(idOf(2)), null);
+  await redis.hset('wf:{0}:shard', 'last_seq', '2');
+  t.same(await slice(3), { kind: 'kept' });
+  await redis.hset('wf:{0}:shard', 'slice', '2');
+  t.same(await slice(4), { kind: 'fenced' }, 'what this owner believes to be kept is not');
+  const next = await reclaimed(store, owner);
+  t.same(
+    await store.checkpoint(next, { number: 5, entries, finish: null }),
+    { kind: 'fenced' },
+    'also when it takes the shard anew from itself',
+  );
+  t.same(
+    await store.checkpoint(await take(store), { number: 1, entries, finish: null }),
+    { kind: 'kept' },
+    'whoever reads it anew goes on',
+  );
+});
+
 t.test('a damaged journal is not read as if it were whole', { skip }, async (t) => {
   const redis = await admin(t);
   const store = await open(t);
@@ -241,7 +270,7 @@ t.test('a server that takes no writes for now: the same batch may be tried again
   const owner = await take(store);
   await redis.config('SET', 'maxmemory', '1');
   t.match(await store.commit(owner, batchOf(1)), { kind: 'aborted', isTransient: true, message: /OOM/ });
-  t.match(await store.checkpoint(owner, { round: 1, entries: batchOf(1).entries, finish: null }), { kind: 'unavailable', message: /OOM/ });
+  t.match(await store.checkpoint(owner, { number: 1, entries: batchOf(1).entries, finish: null }), { kind: 'unavailable', message: /OOM/ });
   await redis.config('SET', 'maxmemory', '0');
   t.same(await commitAll(store, owner, [batchOf(1)]), ['durable']);
   await redis.config('SET', 'min-replicas-to-write', '1');

@@ -7,7 +7,7 @@ import { openRedisStore, type RedisStore } from '../../coordinator/store/redis/s
 import type { Store } from '../../coordinator/store/store.ts';
 import { redis } from '../services/services.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
-import { storeContract } from '../store-contract/contract.ts';
+import { storeContract, take } from '../store-contract/contract.ts';
 import { definitionOf } from '../store-contract/events.ts';
 
 const quiet = { info: () => {}, warn: () => {} };
@@ -44,6 +44,7 @@ async function forgetful(t: Test): Promise<{ store: RedisStore; redis: Redis; ke
     await store.close();
   });
   await store.putDefinition(definitionOf('blue').stored);
+  await take(store);
   const keys = async () => (await redis.keys(`${prefix}*`)).map((key) => key.slice(prefix.length + ':{0}:'.length)).sort();
   return { store, redis, keys };
 }
@@ -74,7 +75,7 @@ t.test(
     while ((await archive.get(idOf(901))) !== null) await pause(10);
     await archive.write([]);
     await archive.write([blueWorkflow(902, 2)]);
-    t.same(await keys(), ['definitions', 'idempotency:"key 902"', 'open', 'registered'], 'nothing of them is left');
+    t.same(await keys(), ['definitions', 'idempotency:"key 902"', 'open', 'registered', 'shard'], 'nothing of them is left');
   },
 );
 

@@ -64,7 +64,7 @@ export class Lock {
 /** What a copy of the database holds. */
 interface Content {
   readonly shard: ShardRow;
-  readonly round: number;
+  readonly slice: number;
   readonly batches: readonly CommittedBatch[];
   readonly audit: number;
   readonly checkpointSeq: number;
@@ -77,10 +77,8 @@ const NOBODY: Owner = { coordinatorId: '', address: '' };
 
 export class Database {
   shard: ShardRow = { epoch: 0, termId: '', lastSeq: 0, owner: NOBODY, leaseUntil: Number.NEGATIVE_INFINITY };
-  /** Grows with each end of a round of checkpoints and with each new owner: whoever knows a higher one knows that the database went back. */
-  round = 0;
-  /** The round of the latest slice under this owner. */
-  sliceRound = 0;
+  /** Number of the latest slice of a checkpoint, over all owners. */
+  slice = 0;
   checkpointSeq = 0;
   /** Batches after the checkpoint. */
   batches: CommittedBatch[] = [];
@@ -153,7 +151,7 @@ export class Database {
   copy(): void {
     this.#copy = {
       shard: { ...this.shard },
-      round: this.round,
+      slice: this.slice,
       batches: [...this.batches],
       audit: this.audit.length,
       checkpointSeq: this.checkpointSeq,
@@ -163,13 +161,16 @@ export class Database {
     };
   }
 
-  /** A copy takes over that lacks what was last committed: that is lost, though it was acknowledged. */
+  /**
+   * A copy takes over that lacks what was last committed: that is lost, though it was acknowledged. Connections were to the one before: what is on its way
+   * on them arrives nowhere.
+   */
   failOver(): void {
-    for (const statement of [...this.statements]) if (statement.phase !== 'travels') this.#kill(statement, false);
+    for (const statement of [...this.statements]) this.#kill(statement, false);
     const copy = this.#copy;
     if (copy === null) return;
     this.shard = { ...copy.shard };
-    this.round = copy.round;
+    this.slice = copy.slice;
     this.batches = [...copy.batches];
     this.audit.length = copy.audit;
     this.checkpointSeq = copy.checkpointSeq;

@@ -39,6 +39,8 @@ const { values } = parseArgs({
 });
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
+// Whoever reads has seen enough: `| head`.
+process.stdout.on('error', () => process.exit());
 
 /** A whole number among the options. Ends the program when it is none. */
 function numberOf(name: string, text: string): number {

@@ -3,11 +3,12 @@
  *
  * Invariants (those of the seam, and)
  * 1. It has no clock and no chance but those of its process and its database.
- * 2. Whoever knows more events, or more rounds of checkpoints, than the database has writes nothing: the database went back in time.
- * 3. A slice of a checkpoint that was given up and takes effect late changes nothing: it is of an earlier round, or has fewer events than what is there.
+ * 2. Whoever knows of an event, or a slice of a checkpoint, that the database has not, writes nothing: it went back in time. See `Known`.
+ * 3. A slice of a checkpoint that was given up and takes effect late changes nothing when a later one is there.
  */
 import { hasEnded } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
+import { Known } from '../../coordinator/store/known.ts';
 import {
   type Acquisition,
   type Archive,
@@ -70,9 +71,7 @@ export class SimStore implements Store {
   readonly #after: SimNode['after'];
   /** Terms of reclaims that were not answered, by the term that they take over from. */
   readonly #asked = new Map<string, string>();
-  #round = 0;
-  /** The last event that this store knows to be committed. */
-  #lastSeq = 0;
+  readonly #known = new Known();
   #renewedAt = 0;
   #unknown: JournalBatch | null = null;
 
@@ -91,18 +90,31 @@ export class SimStore implements Store {
   async acquire(owner: Owner): Promise<Acquisition> {
     const database = this.#database;
     const termId = this.#options.newTerm();
-    const reply = await this.#ask('acquire', [database.shardLock, database.checkpointLock], limits.storeCallMs, (): Acquisition => {
-      const { shard } = database;
-      const now = database.now();
-      if (shard.leaseUntil > now && shard.owner.coordinatorId !== owner.coordinatorId)
-        return { kind: 'held', by: shard.owner, expiresInMs: Math.min(Math.max(1, Math.ceil(shard.leaseUntil - now)), this.leaseMs) };
-      if (database.isBusyFor(this.#from, 'commit')) this.#options.reached('a takeover while a statement of the old owner hangs');
-      if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) this.#options.reached('a takeover');
-      shard.owner = owner;
-      return { kind: 'acquired', ownership: this.#take(termId) };
-    });
+    const reply = await this.#ask(
+      'acquire',
+      [database.shardLock, database.checkpointLock],
+      limits.storeCallMs,
+      (): Acquisition & { readonly slice: number } => {
+        const { shard } = database;
+        const now = database.now();
+        if (shard.leaseUntil > now && shard.owner.coordinatorId !== owner.coordinatorId)
+          return {
+            kind: 'held',
+            by: shard.owner,
+            expiresInMs: Math.min(Math.max(1, Math.ceil(shard.leaseUntil - now)), this.leaseMs),
+            slice: database.slice,
+          };
+        if (database.isBusyFor(this.#from, 'commit')) this.#options.reached('a takeover while a statement of the old owner hangs');
+        if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) this.#options.reached('a takeover');
+        shard.owner = owner;
+        return { kind: 'acquired', ownership: this.#take(termId), slice: database.slice };
+      },
+    );
     if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
-    if (reply.value.kind === 'acquired') this.#owned(reply.value.ownership.lastSeq);
+    if (reply.value.kind === 'acquired') {
+      this.#known.acquired(reply.value.ownership, reply.value.slice);
+      this.#renewedAt = this.#node.clock.now;
+    }
     return reply.value;
   }
 
@@ -158,7 +170,7 @@ export class SimStore implements Store {
     );
     switch (reply.kind) {
       case 'done':
-        if (reply.value.kind === 'durable') this.#lastSeq = batch.lastSeq;
+        if (reply.value.kind === 'durable') this.#known.committed(batch.lastSeq);
         return reply.value;
       case 'refused':
         this.#options.reached('a commit that was aborted and tried again');
@@ -189,7 +201,8 @@ export class SimStore implements Store {
     this.#asked.delete(termId);
     if (reply.value.kind === 'reclaimed') {
       const { lastSeq } = reply.value.ownership;
-      this.#owned(lastSeq);
+      this.#known.reclaimed(reply.value.ownership);
+      this.#renewedAt = this.#node.clock.now;
       if (this.#unknown !== null)
         this.#options.reached(
           lastSeq === this.#unknown.lastSeq ? 'an unknown commit had committed' : 'an unknown commit had not committed',
@@ -217,40 +230,31 @@ export class SimStore implements Store {
       yield { kind: 'batch', batch: { firstSeq, lastSeq, entries: committed } };
   }
 
-  async checkpoint({ epoch, termId }: Ownership, { round: sliceRound, entries, finish }: CheckpointSlice): Promise<Kept> {
+  async checkpoint({ epoch, termId }: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const database = this.#database;
-    const round = this.#round;
+    const { seq, slice: keptSlice } = this.#known;
+    const slice = this.#known.sliceOf(number);
     this.isInRound = true;
-    const reply = await this.#ask(
-      'checkpoint',
-      [database.checkpointLock],
-      limits.storeCallMs,
-      (): { readonly kept: Kept; readonly round: number } => {
-        const { shard } = database;
-        if (shard.epoch !== epoch || shard.termId !== termId || shard.lastSeq < this.#lastSeq || database.round < round)
-          return { kept: { kind: 'fenced' }, round };
-        if (sliceRound < database.sliceRound) return { kept: { kind: 'fenced' }, round };
-        database.sliceRound = sliceRound;
-        for (const entry of entries) {
-          const kept = database.checkpoints.get(entry.workflowId);
-          if (kept === undefined || kept.events.length <= entry.events.length) database.checkpoints.set(entry.workflowId, entry);
-        }
-        if (finish !== null) {
-          for (const id of finish.ended) database.checkpoints.delete(id);
-          database.checkpointSeq = Math.max(database.checkpointSeq, finish.seq);
-          database.batches = database.batches.filter(({ lastSeq }) => lastSeq > database.checkpointSeq);
-          database.round += 1;
-        }
-        return { kept: { kind: 'kept' }, round: database.round };
-      },
-    );
+    const reply = await this.#ask('checkpoint', [database.checkpointLock], limits.storeCallMs, (): Kept => {
+      const { shard } = database;
+      if (shard.epoch !== epoch || shard.termId !== termId) return { kind: 'fenced' };
+      if (slice < database.slice || database.slice < keptSlice || shard.lastSeq < seq) return { kind: 'fenced' };
+      database.slice = slice;
+      for (const entry of entries) database.checkpoints.set(entry.workflowId, entry);
+      if (finish !== null) {
+        for (const id of finish.ended) database.checkpoints.delete(id);
+        database.checkpointSeq = finish.seq;
+        database.batches = database.batches.filter(({ lastSeq }) => lastSeq > database.checkpointSeq);
+      }
+      return { kind: 'kept' };
+    });
     if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
-    this.#round = reply.value.round;
-    if (finish !== null && reply.value.kept.kind === 'kept') {
+    if (reply.value.kind === 'kept') this.#known.kept(number);
+    if (finish !== null && reply.value.kind === 'kept') {
       this.isInRound = false;
       this.#options.reached('a round of checkpoints was finished');
     }
-    return reply.value.kept;
+    return reply.value;
   }
 
   async putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {
@@ -292,17 +296,9 @@ export class SimStore implements Store {
     shard.epoch = before + 1;
     shard.termId = termId;
     shard.leaseUntil = this.#database.now() + this.leaseMs;
-    this.#database.round += 1;
-    this.#database.sliceRound = 0;
     const ownership = { epoch: shard.epoch, termId, lastSeq: shard.lastSeq };
     if (isNew) this.#options.onOwned(ownership);
     return ownership;
-  }
-
-  #owned(lastSeq: number): void {
-    this.#lastSeq = lastSeq;
-    this.#round = this.#database.round;
-    this.#renewedAt = this.#node.clock.now;
   }
 
   #archive(): Archive {
@@ -314,8 +310,9 @@ export class SimStore implements Store {
     };
     return {
       write: async (workflows) => {
+        const { termId, seq } = this.#known;
         const reply = await this.#ask('project', [], limits.storeCallMs, () => {
-          if (database.shard.lastSeq < this.#lastSeq) return false;
+          if (database.shard.termId !== termId || database.shard.lastSeq < seq) return false;
           for (const workflow of workflows) putAtRest(database, workflow);
           return true;
         });

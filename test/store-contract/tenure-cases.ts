@@ -12,7 +12,7 @@ function entryOf(workflowId: string, count: number): JournalEntry {
 }
 
 async function kept(store: Store, ownership: Ownership, slice: Partial<CheckpointSlice>): Promise<string> {
-  return (await store.checkpoint(ownership, { round: 1, entries: [], finish: null, ...slice })).kind;
+  return (await store.checkpoint(ownership, { number: 1, entries: [], finish: null, ...slice })).kind;
 }
 
 function plainEntries(entries: readonly JournalEntry[]): unknown {
@@ -118,20 +118,20 @@ export function tenureCases(on: Case): void {
     t.equal((await checkpointed(store)).length, 1_000);
   });
 
-  on('a slice that was under way for longer than its round changes nothing', async (t, _, store) => {
+  on('a slice that comes after a later one changes nothing', async (t, _, store) => {
     if (!store.needsCheckpoints) return t.pass('it keeps none');
     const ownership = await take(store);
     await commitAll(store, ownership, [batchOf(1, 1, 'a'), batchOf(2, 1, 'b')]);
-    t.equal(await kept(store, ownership, { round: 1, entries: [entryOf('a', 1), entryOf('b', 1)] }), 'kept');
-    t.equal(await kept(store, ownership, { round: 2, entries: [entryOf('a', 5)] }), 'kept');
-    t.equal(await kept(store, ownership, { round: 1, entries: [entryOf('a', 1)] }), 'fenced');
-    t.equal(await kept(store, ownership, { round: 2, finish: { seq: 2, ended: ['b'] } }), 'kept');
-    t.equal(await kept(store, ownership, { round: 1, entries: [entryOf('b', 1)] }), 'fenced', 'what has ended stays so');
-    t.equal(await kept(store, ownership, { round: 1, finish: { seq: 2, ended: ['a'] } }), 'fenced');
+    t.equal(await kept(store, ownership, { number: 1, entries: [entryOf('a', 1), entryOf('b', 1)] }), 'kept');
+    t.equal(await kept(store, ownership, { number: 2, entries: [entryOf('a', 5)] }), 'kept');
+    t.equal(await kept(store, ownership, { number: 1, entries: [entryOf('a', 1)] }), 'fenced');
+    t.equal(await kept(store, ownership, { number: 2, finish: { seq: 2, ended: ['b'] } }), 'kept');
+    t.equal(await kept(store, ownership, { number: 1, entries: [entryOf('b', 1)] }), 'fenced', 'what has ended stays so');
+    t.equal(await kept(store, ownership, { number: 1, finish: { seq: 2, ended: ['a'] } }), 'fenced');
     t.same(plainEntries(await checkpointed(store)), plainEntries([entryOf('a', 5)]));
     const next = await take(store);
     t.equal(
-      await kept(store, next, { round: 1, entries: [entryOf('a', 6)], finish: { seq: 2, ended: [] } }),
+      await kept(store, next, { number: 1, entries: [entryOf('a', 6)], finish: { seq: 2, ended: [] } }),
       'kept',
       'the next owner begins anew',
     );

@@ -167,6 +167,27 @@ t.test('a slice whose answer is lost counts as kept: what is in it is dropped wh
   t.same(world.openStates(), []);
 });
 
+t.test('a slice that is fenced twice under one term: the store lacks what it had acknowledged, and the shard is given up', async (t) => {
+  const store = new HeldStore();
+  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
+  const worker = world.worker('w1');
+  await world.settle();
+  await world.start(one);
+  const keep = store.checkpoint.bind(store);
+  store.checkpoint = async () => ({ kind: 'fenced' });
+  await pass(world, 1_100);
+  t.equal(world.ports.stopped, null, 'once: it may have been under way while the shard was taken anew from oneself');
+  store.checkpoint = keep;
+  await pass(world, 2_100);
+  t.equal(store.journal.checkpoints.size, 1);
+  await work(world, worker);
+  store.checkpoint = async () => ({ kind: 'fenced' });
+  await pass(world, 1_100);
+  t.equal(world.ports.stopped, null);
+  await pass(world, 2_100);
+  t.match(world.ports.stopped, /lacks what it had acknowledged/);
+});
+
 t.test('a checkpoint does not run ahead of what was told: while the lease is not sure, the journal stays', async (t) => {
   const store = new HeldStore();
   store.leaseMs = limits.shardLeaseMs;

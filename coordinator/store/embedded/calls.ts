@@ -94,7 +94,7 @@ export interface WriterCalls {
   putDefinition: [StoredDefinition, StoredDefinition];
   checkpoint: [
     Term & {
-      readonly round: number;
+      readonly number: number;
       readonly rows: readonly CheckpointRow[];
       readonly finish: { readonly seq: number; readonly ended: string } | null;
     },

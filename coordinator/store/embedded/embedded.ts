@@ -169,11 +169,11 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  async checkpoint({ epoch, termId }: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
+  async checkpoint({ epoch, termId }: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     let request: WriterCalls['checkpoint'][0];
     try {
       const rows = entries.map((entry) => ({ workflowId: entry.workflowId, ...encoded([entry]) }));
-      request = { epoch, termId, round, rows, finish: finish === null ? null : { seq: finish.seq, ended: JSON.stringify(finish.ended) } };
+      request = { epoch, termId, number, rows, finish: finish === null ? null : { seq: finish.seq, ended: JSON.stringify(finish.ended) } };
     } catch (error) {
       return { kind: 'unavailable', message: `the checkpoint cannot be encoded: ${error}` };
     }

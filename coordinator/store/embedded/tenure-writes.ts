@@ -90,14 +90,14 @@ export function putDefinition(db: Database, { hash, name, yaml, registeredAt }: 
   });
 }
 
-/** The latest round of the owner: what is under way for longer ends with this thread. */
-let latestRound = { epoch: 0, round: 0 };
+/** The latest slice of the owner: what is under way for longer ends with this thread. */
+let latest = { epoch: 0, number: 0 };
 
 /** Keeps a slice, piece by piece; false when the term has not got the shard any more. */
 export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0]): Generator<undefined, boolean> {
-  const { rows, finish, epoch, round } = request;
-  if (epoch === latestRound.epoch && round < latestRound.round) return false;
-  latestRound = { epoch, round };
+  const { rows, finish, epoch, number } = request;
+  if (epoch === latest.epoch && number < latest.number) return false;
+  latest = { epoch, number };
   let at = 0;
   while (at < rows.length) {
     const isHeld = db.transaction('LATER', () => {

@@ -28,7 +28,7 @@ export class MemoryJournal {
   termId = '';
   lastSeq = 0;
   /** Of the latest slice of a checkpoint under this ownership. */
-  round = 0;
+  slice = 0;
   /** Batches after the last checkpoint. */
   batches: JournalBatch[] = [];
   readonly checkpoints = new Map<string, JournalEntry>();
@@ -83,9 +83,9 @@ export class MemoryStore implements Store {
     for (const batch of batches) yield { kind: 'batch', batch };
   }
 
-  async checkpoint(ownership: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
-    if (!this.#owns(ownership) || round < this.#journal.round) return { kind: 'fenced' };
-    this.#journal.round = round;
+  async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
+    if (!this.#owns(ownership) || number < this.#journal.slice) return { kind: 'fenced' };
+    this.#journal.slice = number;
     if (!this.#keepBatches) return { kind: 'kept' };
     for (const entry of entries) this.#journal.checkpoints.set(entry.workflowId, entry);
     if (finish !== null) {
@@ -122,7 +122,7 @@ export class MemoryStore implements Store {
     const journal = this.#journal;
     journal.epoch += 1;
     journal.termId = randomUUID();
-    journal.round = 0;
+    journal.slice = 0;
     return { epoch: journal.epoch, termId: journal.termId, lastSeq: journal.lastSeq };
   }
 

@@ -1,9 +1,12 @@
 /**
  * Workflows at rest in the table `workflow`: written in bulk with one statement, read by id, by key and as lists.
  *
- * Invariant: a row is replaced only by one whose `seq` is not lower, whoever writes; in the statement itself, so that it holds between coordinators.
+ * Invariants, in the statement itself, so that they hold between coordinators
+ * 1. A row is replaced only by one whose `seq` is not lower, whoever writes.
+ * 2. The owner writes, and only where everything is there that it knows of: what rows rest on may be lost, and the journal go on otherwise. See `Known`.
  */
 import { type EncodedEntries, type EntryReader, encodeEntries } from '../journal.ts';
+import type { Known } from '../known.ts';
 import {
   type Archive,
   type ArchivedWorkflow,
@@ -42,16 +45,19 @@ const COLUMNS = [
 ];
 
 const writeStatement = statement(`
+with known as (select 1 from shard where shard_id = $1 and term_id = $4 and last_seq >= $5), written as (
 insert into workflow (shard_id, id, day, ${COLUMNS.join(', ')})
 select $1, id, day, name, version, definition_hash, status, submitted_at, started_at, ended_at, labels, idempotency_key, request_hash, error, outputs, jobs, seq,
   codec, crc, substring($2 from history_from for history_length), string_to_array(payloads, ',')
-from json_to_recordset($3::json) as r (
+from known, json_to_recordset($3::json) as r (
   id text, day date, name text, version text, definition_hash text, status text, submitted_at timestamptz, started_at timestamptz, ended_at timestamptz,
   labels jsonb, idempotency_key text, request_hash text, error jsonb, outputs jsonb, jobs jsonb, seq bigint,
   codec integer, crc bigint, history_from integer, history_length integer, payloads text
 )
 on conflict (shard_id, id, day) do update set ${COLUMNS.map((name) => `${name} = excluded.${name}`).join(', ')}
-where workflow.seq <= excluded.seq`);
+where workflow.seq <= excluded.seq
+)
+select 1 from known`);
 
 const getStatement = statement(`
 select id, codec, crc, history from workflow where shard_id = $1 and id = $2 and day = $3::date and history is not null`);
@@ -81,12 +87,19 @@ const WRITE_TRIES = 4;
 
 export class PostgresArchive implements Archive {
   readonly #database: Database;
+  readonly #known: Known;
   readonly #reader: EntryReader;
   readonly #makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>;
 
   /** `makePartitions`: makes those of the days, as days since 1970, that are not known to be there; with `isSure` those that are missing though they are. */
-  constructor(database: Database, reader: EntryReader, makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>) {
+  constructor(
+    database: Database,
+    known: Known,
+    reader: EntryReader,
+    makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>,
+  ) {
     this.#database = database;
+    this.#known = known;
     this.#reader = reader;
     this.#makePartitions = makePartitions;
   }
@@ -94,19 +107,18 @@ export class PostgresArchive implements Archive {
   async write(workflows: readonly ArchivedWorkflow[]): Promise<Kept> {
     if (workflows.length === 0) return { kind: 'kept' };
     try {
-      const text = writeText(workflows);
+      const text = writeText(workflows, this.#known);
       const days = [...new Set(workflows.map(({ state }) => dayOf(state.id)))];
       for (let tries = 1; ; tries++) {
         try {
           // The second time one is missing that was known to be there: it was dropped meanwhile.
           await this.#makePartitions(days, tries > 1);
-          await this.#database.ask(text);
-          break;
+          const answer = await this.#database.ask(text);
+          return { kind: answer.length > 0 ? 'kept' : 'fenced' };
         } catch (error) {
           if (tries === WRITE_TRIES || !MEANWHILE.has(codeOf(error))) throw error;
         }
       }
-      return { kind: 'kept' };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
     }
@@ -179,7 +191,7 @@ export class PostgresArchive implements Archive {
 }
 
 /** The statements that write workflows, the latest state of each, in the order of ids, so that two that write the same ones wait for each other in order. */
-function writeText(workflows: readonly ArchivedWorkflow[]): string {
+function writeText(workflows: readonly ArchivedWorkflow[], { termId, seq }: Known): string {
   const latest = new Map<string, ArchivedWorkflow>();
   for (const workflow of workflows) {
     const known = latest.get(workflow.state.id);
@@ -200,6 +212,6 @@ function writeText(workflows: readonly ArchivedWorkflow[]): string {
     from += body.length;
     return { ...row, codec, crc, ...history, ...(large.size === 0 ? {} : { payloads: [...large.keys()].join(',') }) };
   });
-  const text = writeStatement(SHARD, Buffer.concat(bodies), cleanJson(rows));
+  const text = writeStatement(SHARD, Buffer.concat(bodies), cleanJson(rows), termId, seq);
   return payloads.size === 0 ? text : `${putPayloads(payloads)}; ${text}`;
 }

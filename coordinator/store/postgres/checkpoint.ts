@@ -3,10 +3,12 @@
  *
  * Invariants
  * 1. A slice is written by the owner or not at all: it holds the row of `checkpoint_state` for as long as it writes, and whoever takes the shard changes that row.
- *    It never touches `shard`, which commits change.
- * 2. What is read is whole and in order: the chain over the journal ends where `shard` says.
+ *    It never changes `shard`, which commits do.
+ * 2. Whoever knows of an event, or a slice, that is not there writes nothing: see `Known`.
+ * 3. What is read is whole and in order: the chain over the journal ends where `shard` says.
  */
 import { chainAfter, type EncodedEntries, type EntryReader, encodeEntries } from '../journal.ts';
+import type { Known } from '../known.ts';
 import { type CheckpointSlice, type Kept, type LoadedPart, type Ownership, StoreUnavailable } from '../store.ts';
 import { type Database, SHARD } from './database.ts';
 import { messageOf } from './failure.ts';
@@ -14,26 +16,30 @@ import type { Row } from './link.ts';
 import { putPayloads } from './payload.ts';
 import { cleanJson, statement } from './statement.ts';
 
+/** $1 shard, $2 epoch, $3 term, $4 number of this slice (the table calls it `round`), $5 the last slice and $6 the last event that are known to be there. */
+const FENCE = `where shard_id = $1 and epoch = $2 and term_id = $3 and round between $5 and $4
+    and $6 <= (select last_seq from shard where shard_id = $1)`;
+
 /**
- * Rows come as JSON, `[workflow_id, seq, crc, payloads, offset, length]`, with one value for all bodies. A slice of an earlier round that comes late finds a later one there.
+ * Rows come as JSON, `[workflow_id, seq, crc, payloads, offset, length]`, with one value for all bodies. A slice that comes late finds a later one there.
  */
 const sliceStatement = statement(`
 with fence as (
-  update checkpoint_state set round = $7 where shard_id = $1 and epoch = $2 and term_id = $3 and round <= $7 returning 1
+  update checkpoint_state set round = $4 ${FENCE} returning 1
 ), written as (
   insert into checkpoint (shard_id, workflow_id, seq, codec, crc, body, payloads)
-  select $1, r->>0, (r->>1)::bigint, $4, (r->>2)::bigint, substring($5 from (r->>4)::integer for (r->>5)::integer), string_to_array(r->>3, ',')
-  from fence, json_array_elements($6::json) as rows (r)
+  select $1, r->>0, (r->>1)::bigint, $7, (r->>2)::bigint, substring($8 from (r->>4)::integer for (r->>5)::integer), string_to_array(r->>3, ',')
+  from fence, json_array_elements($9::json) as rows (r)
   on conflict (shard_id, workflow_id) do update set seq = excluded.seq, codec = excluded.codec, crc = excluded.crc, body = excluded.body, payloads = excluded.payloads
 )
 select 1 from fence`);
 
 const finishStatement = statement(`
 with finished as (
-  update checkpoint_state set seq = $4, round = $6 where shard_id = $1 and epoch = $2 and term_id = $3 and round <= $6 returning 1
+  update checkpoint_state set seq = $7, round = $4 ${FENCE} returning 1
 ), dropped as (
   delete from checkpoint using finished
-  where shard_id = $1 and workflow_id in (select json_array_elements_text($5::json))
+  where shard_id = $1 and workflow_id in (select json_array_elements_text($8::json))
 )
 select 1 from finished`);
 
@@ -55,21 +61,25 @@ const PAGE_MS = 60_000;
 /** Writes a slice. */
 export async function writeSlice(
   database: Database,
+  known: Known,
   { epoch, termId }: Ownership,
-  { round, entries, finish }: CheckpointSlice,
+  { number, entries, finish }: CheckpointSlice,
 ): Promise<Kept> {
+  const fence = [SHARD, epoch, termId, known.sliceOf(number), known.slice, known.seq] as const;
   try {
     const parts: string[] = [];
     if (entries.length > 0) {
       const { payloads, bodies, rows } = encodeSlice(entries);
       if (payloads.size > 0) parts.push(putPayloads(payloads));
-      parts.push(sliceStatement(SHARD, epoch, termId, rows.codec, bodies, cleanJson(rows.list), round));
+      parts.push(sliceStatement(...fence, rows.codec, bodies, cleanJson(rows.list)));
     }
-    if (finish !== null) parts.push(finishStatement(SHARD, epoch, termId, finish.seq, cleanJson(finish.ended), round));
+    if (finish !== null) parts.push(finishStatement(...fence, finish.seq, cleanJson(finish.ended)));
     if (parts.length === 0) return { kind: 'kept' };
     // Both are one transaction. The fence cannot be lost between them: the first holds its row.
     const answer = await database.ask(parts.join('; '));
-    return answer.length > 0 ? { kind: 'kept' } : { kind: 'fenced' };
+    if (answer.length === 0) return { kind: 'fenced' };
+    known.kept(number);
+    return { kind: 'kept' };
   } catch (error) {
     return { kind: 'unavailable', message: messageOf(error) };
   }

@@ -11,6 +11,7 @@
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { chainAfter, type EncodedEntries, encodeEntries } from '../journal.ts';
+import type { Known } from '../known.ts';
 import type { CommitOutcome, JournalBatch, Ownership } from '../store.ts';
 import { type Database, SHARD } from './database.ts';
 import { isPreparedLost, messageOf, proves } from './failure.ts';
@@ -36,6 +37,7 @@ const CHAINS_KEPT = 16;
 
 export class Committer {
   readonly #database: Database;
+  readonly #known: Known;
   readonly #makePartitions: () => Promise<void>;
   readonly #chains = new Map<string, number>();
   #link: Link | null = null;
@@ -43,8 +45,9 @@ export class Committer {
   #noticed: string | null = null;
 
   /** `makePartitions`: makes those that the journal needs now. */
-  constructor(database: Database, makePartitions: () => Promise<void>) {
+  constructor(database: Database, known: Known, makePartitions: () => Promise<void>) {
     this.#database = database;
+    this.#known = known;
     this.#makePartitions = makePartitions;
   }
 
@@ -68,6 +71,7 @@ export class Committer {
       this.#database.health.committed(performance.now() - startedAt);
       if (rows.length === 0) return { kind: 'fenced' };
       this.#chains.set(ownership.termId, chain);
+      this.#known.committed(batch.lastSeq);
       return { kind: 'durable' };
     } catch (error) {
       return this.#failed(error);

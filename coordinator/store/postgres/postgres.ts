@@ -6,6 +6,7 @@
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { EntryReader } from '../journal.ts';
+import { Known } from '../known.ts';
 import {
   type Acquisition,
   type CheckpointSlice,
@@ -117,6 +118,7 @@ export class PostgresStore implements Store {
   /** Partitions and retention; runs by itself. */
   readonly upkeep: Upkeep;
   readonly #database: Database;
+  readonly #known = new Known();
   readonly #committer: Committer;
   readonly #tenure: Tenure;
 
@@ -132,9 +134,9 @@ export class PostgresStore implements Store {
     this.leaseMs = leaseMs;
     this.durability = durability;
     this.upkeep = new Upkeep(database, retentionDays);
-    this.#committer = new Committer(database, () => this.upkeep.makeAhead());
-    this.#tenure = new Tenure(database, leaseMs, (termId, chain) => this.#committer.begin(termId, chain));
-    this.archive = new PostgresArchive(database, this.#reader(), (days, isSure) => this.upkeep.makeWorkflowDays(days, isSure));
+    this.#committer = new Committer(database, this.#known, () => this.upkeep.makeAhead());
+    this.#tenure = new Tenure(database, this.#known, leaseMs, (termId, chain) => this.#committer.begin(termId, chain));
+    this.archive = new PostgresArchive(database, this.#known, this.#reader(), (days, isSure) => this.upkeep.makeWorkflowDays(days, isSure));
   }
 
   acquire(owner: Owner): Promise<Acquisition> {
@@ -163,7 +165,7 @@ export class PostgresStore implements Store {
   }
 
   checkpoint(ownership: Ownership, slice: CheckpointSlice): Promise<Kept> {
-    return writeSlice(this.#database, ownership, slice);
+    return writeSlice(this.#database, this.#known, ownership, slice);
   }
 
   putDefinition(definition: StoredDefinition): Promise<StoredDefinition> {

@@ -5,6 +5,7 @@
  * so that nothing of the owner before can take effect after it.
  */
 import { randomUUID } from 'node:crypto';
+import type { Known } from '../known.ts';
 import type { Acquisition, Owner, Ownership, Reclaim, Renewal } from '../store.ts';
 import { type Database, SHARD } from './database.ts';
 import { codeOf, messageOf } from './failure.ts';
@@ -19,10 +20,10 @@ with taken as (
   where shard_id = $1 and (lease_until <= clock_timestamp() or owner = $4)
   returning epoch, term_id, last_seq, chain
 ), fenced as (
-  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id, round = 0 from taken where c.shard_id = $1
-  returning 1
+  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id from taken where c.shard_id = $1
+  returning round
 )
-select epoch, last_seq, chain, (select count(*) from fenced) as fenced from taken`);
+select epoch, last_seq, chain, (select round from fenced) as slice from taken`);
 
 const holderStatement = statement(`
 select owner, address, ceil(extract(epoch from lease_until - clock_timestamp()) * 1000)::integer as left_ms, epoch, last_seq from shard where shard_id = $1`);
@@ -40,10 +41,10 @@ with taken as (
   where shard_id = $1 and ((epoch = $3 and term_id = $4) or (epoch = $3 + 1 and term_id = $5))
   returning epoch, term_id, last_seq, chain
 ), fenced as (
-  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id, round = 0 from taken where c.shard_id = $1
-  returning 1
+  update checkpoint_state c set epoch = taken.epoch, term_id = taken.term_id from taken where c.shard_id = $1
+  returning round
 )
-select epoch, last_seq, chain, (select count(*) from fenced) as fenced from taken`);
+select epoch, last_seq, chain, (select round from fenced) as slice from taken`);
 
 /** Ends the backends of our own that may hold what a reclaim waits for. */
 const terminateStatement = statement(`
@@ -58,13 +59,15 @@ const RECLAIM_MS = 2_000;
 export class Tenure {
   readonly #database: Database;
   readonly #leaseMs: number;
+  readonly #known: Known;
   /** Told of each ownership, with the chain that its journal goes on after. */
   readonly #onTaken: (termId: string, chain: number) => void;
   /** Terms of reclaims that were not answered, by the term that they take over from. */
   readonly #asked = new Map<string, string>();
 
-  constructor(database: Database, leaseMs: number, onTaken: (termId: string, chain: number) => void) {
+  constructor(database: Database, known: Known, leaseMs: number, onTaken: (termId: string, chain: number) => void) {
     this.#database = database;
+    this.#known = known;
     this.#leaseMs = leaseMs;
     this.#onTaken = onTaken;
   }
@@ -73,7 +76,11 @@ export class Tenure {
     const termId = randomUUID();
     try {
       const [row] = await this.#database.askLease(acquireStatement(SHARD, this.#leaseMs, termId, coordinatorId, address));
-      if (row !== undefined) return { kind: 'acquired', ownership: this.#taken(row, termId) };
+      if (row !== undefined) {
+        const ownership = this.#taken(row, termId);
+        this.#known.acquired(ownership, row.slice as number);
+        return { kind: 'acquired', ownership };
+      }
       const [holder] = await this.#database.askLease(holderStatement(SHARD));
       if (holder === undefined) return { kind: 'unavailable', message: `the table shard has no row ${SHARD}` };
       const by = { coordinatorId: holder.owner as string, address: holder.address as string };
@@ -108,7 +115,11 @@ export class Tenure {
       const [row] = await this.#takeAnew(link, ownership, termId);
       this.#asked.delete(ownership.termId);
       this.#database.health.answered();
-      if (row !== undefined) return { kind: 'reclaimed', ownership: this.#taken(row, termId) };
+      if (row !== undefined) {
+        const taken = this.#taken(row, termId);
+        this.#known.reclaimed(taken);
+        return { kind: 'reclaimed', ownership: taken };
+      }
       return { kind: 'lost', message: await this.#lossOf(ownership.epoch, 0) };
     } catch (error) {
       this.#database.health.callFailed(error);

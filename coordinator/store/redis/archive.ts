@@ -5,10 +5,12 @@
  * 1. A workflow is replaced only by a later state of itself, and one that has ended never by one that has not: the script compares.
  * 2. What has ended goes by itself when its retention has passed, and with it its idempotency key; its places in the sorted sets are cleared by
  *    the writes after that. An idempotency key does not go while its workflow is open.
- * 3. No read brings more than a step: a list looks at ids in pages, and filters by small facts before it reads histories.
+ * 3. The owner writes, and only where everything is there that it knows of: what rows rest on may be lost. See `Known`.
+ * 4. No read brings more than a step: a list looks at ids in pages, and filters by small facts before it reads histories.
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { encodeEntries } from '../journal.ts';
+import type { Known } from '../known.ts';
 import { ReaderPool } from '../reader-pool.ts';
 import type { Archive, ArchivedWorkflow, JournalEntry, Kept, KeyOwner, ListFilter } from '../store.ts';
 import { StoreUnavailable } from '../store.ts';
@@ -17,10 +19,12 @@ import type { Keys } from './keys.ts';
 import { pack, unpack } from './record.ts';
 
 /**
- * KEYS: open, ended, expiry, then for each workflow its own key and its idempotency key. ARGV: retention in ms, then for each workflow id, `state.seq`,
- * whether it has ended, facts, record, whether it has an idempotency key, owner of that key.
+ * KEYS: open, ended, expiry, shard, then for each workflow its own key and its idempotency key. ARGV: retention in ms, term of the owner, the last event
+ * that it knows to be there, then for each workflow id, `state.seq`, whether it has ended, facts, record, whether it has an idempotency key, owner of that key.
  */
 const WRITE = script(`
+local shard = redis.call('HMGET', KEYS[4], 'term', 'last_seq')
+if shard[1] ~= ARGV[2] or tonumber(shard[2]) < tonumber(ARGV[3]) then return 'fenced' end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function own(key, id, value, isForgotten)
@@ -29,8 +33,8 @@ local function own(key, id, value, isForgotten)
   if owner and (string.match(owner, '^%["(.-)",') or '') > id then return end
   if isForgotten then redis.call('SET', key, value, 'PX', ARGV[1]) else redis.call('SET', key, value) end
 end
-local at = 2
-for key = 4, #KEYS, 2 do
+local at = 4
+for key = 5, #KEYS, 2 do
   local id, seq, ended, facts, record, hasKey, owner = unpack(ARGV, at, at + 6)
   at = at + 7
   local kept = redis.call('HGET', KEYS[key], 'seq')
@@ -56,7 +60,7 @@ if #gone > 0 then
   redis.call('ZREM', KEYS[2], unpack(gone))
   redis.call('ZREM', KEYS[3], unpack(gone))
 end
-return #gone
+return 'kept'
 `);
 
 /** Workflows, and bytes, of one script: others wait for no longer than it takes. */
@@ -73,24 +77,34 @@ type Facts = readonly [status: string, name: string, submittedAt: number, labels
 export class RedisArchive implements Archive {
   readonly #redis: RedisConnection;
   readonly #keys: Keys;
+  readonly #known: Known;
   readonly #retentionMs: number;
   readonly #readers: ReaderPool;
 
-  constructor(redis: RedisConnection, keys: Keys, retentionMs: number, definitions: ConstructorParameters<typeof ReaderPool>[0]) {
+  constructor(
+    redis: RedisConnection,
+    keys: Keys,
+    known: Known,
+    retentionMs: number,
+    definitions: ConstructorParameters<typeof ReaderPool>[0],
+  ) {
     this.#redis = redis;
     this.#keys = keys;
+    this.#known = known;
     this.#retentionMs = retentionMs;
     this.#readers = new ReaderPool(definitions);
   }
 
   async write(workflows: readonly ArchivedWorkflow[]): Promise<Kept> {
-    const { open, ended, expiry } = this.#keys;
+    const { open, ended, expiry, shard } = this.#keys;
+    const { termId, seq } = this.#known;
     let keys: string[] = [];
     let args: Argument[] = [];
     let bytes = 0;
-    const send = async (): Promise<void> => {
-      await this.#redis.run(WRITE, [open, ended, expiry, ...keys], [this.#retentionMs, ...args]);
+    const send = async (): Promise<boolean> => {
+      const answer = await this.#redis.run(WRITE, [open, ended, expiry, shard, ...keys], [this.#retentionMs, termId, seq, ...args]);
       [keys, args, bytes] = [[], [], 0];
+      return answer === 'kept';
     };
     try {
       for (const workflow of workflows) {
@@ -102,9 +116,9 @@ export class RedisArchive implements Archive {
         args.push(state.id, state.seq, state.endedAt > 0 ? 1 : 0, facts, record);
         args.push(key === '' ? 0 : 1, JSON.stringify([state.id, state.requestHash]));
         bytes += record.length;
-        if (keys.length >= 2 * WRITE_WORKFLOWS || bytes >= WRITE_BYTES) await send();
+        if ((keys.length >= 2 * WRITE_WORKFLOWS || bytes >= WRITE_BYTES) && !(await send())) return { kind: 'fenced' };
       }
-      if (keys.length > 0) await send();
+      if (keys.length > 0 && !(await send())) return { kind: 'fenced' };
       return { kind: 'kept' };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };

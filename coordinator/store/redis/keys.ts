@@ -12,7 +12,7 @@ export type Keys = ReturnType<typeof keysOf>;
 export function keysOf(prefix: string) {
   const base = `${prefix}:{${SHARD}}`;
   return {
-    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq. */
+    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice. */
     shard: `${base}:shard`,
     /** Stream: one entry a batch; its id is the number of the batch's last event. */
     journal: `${base}:journal`,

@@ -27,15 +27,15 @@ if shard[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 0 then return {'fenced',
 
 /** ARGV: coordinator, address, new term, lease in ms. */
 export const ACQUIRE = script(`${NOW}
-local shard = redis.call('HMGET', KEYS[1], 'owner', 'address', 'expires', 'last_seq', 'chain')
+local shard = redis.call('HMGET', KEYS[1], 'owner', 'address', 'expires', 'last_seq', 'chain', 'slice')
 if shard[1] and shard[1] ~= ARGV[1] then
   local left = tonumber(shard[3]) - now
   if left > 0 then return {'held', shard[1], shard[2], left} end
 end
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'term', ARGV[3], 'owner', ARGV[1], 'address', ARGV[2], 'expires', string.format('%.0f', now + ARGV[4]), 'round', '0')
+redis.call('HSET', KEYS[1], 'term', ARGV[3], 'owner', ARGV[1], 'address', ARGV[2], 'expires', string.format('%.0f', now + ARGV[4]))
 if not shard[4] then redis.call('HSET', KEYS[1], 'last_seq', '0', 'chain', '0', 'checkpoint_seq', '0') end
-return {'acquired', epoch, shard[4] or '0', shard[5] or '0'}
+return {'acquired', epoch, shard[4] or '0', shard[5] or '0', shard[6] or '0'}
 `);
 
 /** ARGV: last event that the owner knows to be there, lease in ms. */
@@ -61,7 +61,7 @@ if known[1] == ARGV[3] then
 end
 ${FENCE}
 local epoch = redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'term', ARGV[3], 'expires', string.format('%.0f', now + ARGV[4]), 'round', '0')
+redis.call('HSET', KEYS[1], 'term', ARGV[3], 'expires', string.format('%.0f', now + ARGV[4]))
 return {'reclaimed', epoch, shard[3], redis.call('HGET', KEYS[1], 'chain')}
 `);
 
@@ -73,12 +73,17 @@ redis.call('HSET', KEYS[1], 'last_seq', ARGV[5], 'chain', ARGV[8])
 return {'durable'}
 `);
 
-/** ARGV: round, number of records, that many pairs of id and record; to finish: number of the event, the one after it, ids of what has ended. */
+/**
+ * ARGV: number of the slice, the last slice and the last event that are known to be there, number of records, that many pairs of id and record;
+ * to finish: number of the event, the one after it, ids of what has ended.
+ */
 export const CHECKPOINT = script(`${FENCE}
-if tonumber(ARGV[3]) < tonumber(redis.call('HGET', KEYS[1], 'round') or '0') then return {'fenced', 'a later round has begun'} end
-redis.call('HSET', KEYS[1], 'round', ARGV[3])
-local at = 5
-for _ = 1, tonumber(ARGV[4]) do
+local slice = tonumber(redis.call('HGET', KEYS[1], 'slice') or '0')
+if tonumber(ARGV[3]) < slice then return {'fenced', 'a later slice is there'} end
+if slice < tonumber(ARGV[4]) or tonumber(shard[3]) < tonumber(ARGV[5]) then return {'fenced', 'the journal went back in time'} end
+redis.call('HSET', KEYS[1], 'slice', ARGV[3])
+local at = 7
+for _ = 1, tonumber(ARGV[6]) do
   redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
   at = at + 2
 end

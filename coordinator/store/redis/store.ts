@@ -11,6 +11,7 @@
 import { randomUUID } from 'node:crypto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { chainAfter, EntryReader, encodeEntries } from '../journal.ts';
+import { Known } from '../known.ts';
 import type {
   Acquisition,
   CheckpointSlice,
@@ -68,6 +69,7 @@ export class RedisStore implements Store {
   readonly #bulk: RedisConnection;
   readonly #keys: Keys;
   readonly #definitions: Definitions;
+  readonly #known = new Known();
   /** Terms of reclaims that were not answered, by the term that they take over from. */
   readonly #asked = new Map<string, string>();
   /** The chain after the last batch that this store knows to be there. */
@@ -79,7 +81,7 @@ export class RedisStore implements Store {
     this.#keys = keys;
     this.leaseMs = leaseMs;
     this.#definitions = new Definitions(bulk, keys);
-    this.archive = new RedisArchive(bulk, keys, retentionMs, (hashes) => this.definitionsByHash(hashes));
+    this.archive = new RedisArchive(bulk, keys, this.#known, retentionMs, (hashes) => this.definitionsByHash(hashes));
   }
 
   async acquire({ coordinatorId, address }: Owner): Promise<Acquisition> {
@@ -89,7 +91,9 @@ export class RedisStore implements Store {
       if (answer[0] === 'held') {
         return { kind: 'held', by: { coordinatorId: answer[1], address: answer[2] }, expiresInMs: Number(answer[3]) };
       }
-      return { kind: 'acquired', ownership: this.#taken(termId, answer) };
+      const ownership = this.#taken(termId, answer);
+      this.#known.acquired(ownership, Number(answer[4]));
+      return { kind: 'acquired', ownership };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
     }
@@ -123,6 +127,7 @@ export class RedisStore implements Store {
         return { kind: 'aborted', isTransient: false, message: `batch starts at ${firstSeq}, the journal ends at ${at}` };
       }
       this.#chain = chain;
+      this.#known.committed(lastSeq);
       return { kind: 'durable' };
     } catch (error) {
       return outcomeOf(error);
@@ -136,7 +141,9 @@ export class RedisStore implements Store {
       const answer = await this.#fenced(RECLAIM, ownership, [termId, this.leaseMs]);
       this.#asked.delete(ownership.termId);
       if (answer[0] === 'fenced') return { kind: 'lost', message: answer[1] };
-      return { kind: 'reclaimed', ownership: this.#taken(termId, answer) };
+      const reclaimed = this.#taken(termId, answer);
+      this.#known.reclaimed(reclaimed);
+      return { kind: 'reclaimed', ownership: reclaimed };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
     }
@@ -147,13 +154,16 @@ export class RedisStore implements Store {
     return loadParts(this.#bulk, this.#keys, reader);
   }
 
-  async checkpoint(ownership: Ownership, { round, entries, finish }: CheckpointSlice): Promise<Kept> {
-    const args: Argument[] = [round, entries.length];
+  async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
+    const { seq, slice } = this.#known;
+    const args: Argument[] = [this.#known.sliceOf(number), slice, seq, entries.length];
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
     if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
     try {
       const [word] = await this.#bulk.run(CHECKPOINT, this.#shardKeys(), [ownership.epoch, ownership.termId, ...args]).then(words);
-      return word === 'kept' ? { kind: 'kept' } : { kind: 'fenced' };
+      if (word !== 'kept') return { kind: 'fenced' };
+      this.#known.kept(number);
+      return { kind: 'kept' };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
     }

@@ -102,8 +102,11 @@ export function oneWriter(run: Case): string[] {
     }
     if (f === 'own') {
       const key = `${epoch} ${term}`;
-      if (owners.has(key)) found.push(`${node} and ${owners.get(key)} own the shard under the same epoch ${epoch} and term`);
-      owners.set(key, `${node}`);
+      // What went back may be asked again by the same process, for an answer that it never had: nothing happened under the term meanwhile.
+      const isAskedAgain = hasGoneBack && owners.get(key) === `${node}/${event.incarnation}`;
+      if (owners.has(key) && !isAskedAgain)
+        found.push(`${node} and ${owners.get(key)} own the shard under the same epoch ${epoch} and term`);
+      owners.set(key, `${node}/${event.incarnation}`);
       if (owner !== null && epoch <= owner.epoch) found.push(`${node} owns the shard under epoch ${epoch} after ${owner.epoch}`);
       owner = { node: `${node}/${event.incarnation}`, epoch };
     } else if ((f === 'assign' || f === 'ack' || f === 'reply') && owner !== null && !hasGoneBack) {

@@ -44,7 +44,7 @@ for (let seq = ownership.lastSeq + 1; ; seq += 2) {
       idempotencyKey: '',
       requestHash: '',
     } as const;
-    void store.checkpoint(ownership, { round: 1, entries: [{ workflowId: `wf-${seq}`, firstEventSeq: 1, events }], finish: null });
+    void store.checkpoint(ownership, { number: 1, entries: [{ workflowId: `wf-${seq}`, firstEventSeq: 1, events }], finish: null });
     void store.archive.write([{ state: fold([submitted]), events: [submitted] }]);
   }
 }
