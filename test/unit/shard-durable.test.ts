@@ -300,6 +300,31 @@ t.test('a key holds when memory has forgotten its workflow, also for those who c
   t.match(await answer(world, world.submit(one, key)), { existed: true, state: { id: first } }, 'also after a recovery');
 });
 
+t.test('a workflow is not forgotten between the question for its key and the decision that follows it', async (t) => {
+  const { world, worker } = await forgetful(0);
+  const key = { idempotencyKey: 'order 1', requestHash: 'h1' };
+  let letGo = (): void => {};
+  const write = world.archive.write.bind(world.archive);
+  world.archive.write = async (workflows) => {
+    await new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    return write(workflows);
+  };
+  const first = await world.start(one, key);
+  await work(world, worker);
+  await pass(world, 1_000);
+  t.ok(world.has(first), 'its archiving is under way');
+  const again = world.submit(one, key);
+  // Memory knows the key, so the archive was not asked; the turn that decides has not come yet. The archive has everything now.
+  for (let i = 0; i < 8; i++) await null;
+  letGo();
+  for (let i = 0; i < 8; i++) await null;
+  t.match(await answer(world, again), { kind: 'accepted', existed: true, state: { id: first } });
+  await pass(world, 1_000);
+  t.notOk(world.has(first), 'and afterwards it is');
+});
+
 t.test('a recovery gives the archive what it missed, and no more', async (t) => {
   const { world, worker } = await forgetful(10);
   const open = await world.start(graphOf('a.ok->b'));

@@ -437,6 +437,17 @@ t.test('a worker that does not obey a cancel loses the attempt after the grace',
   t.equal(worker.heard.at(-1), `revoke ${token}`);
 });
 
+t.test('a cancel whose grace ends before anybody accepted leaves no attempt', async (t) => {
+  const { world, worker } = await worldWith();
+  const id = await world.start(one);
+  const token = offered(worker);
+  await world.steer(id, { kind: 'cancel', reason: '', force: false });
+  await world.advance(limits.cancelGraceMs);
+  t.match(world.state(id), { status: 'CANCELLED', jobs: [{ phase: 'CANCELLED', attempts: { length: 0 } }] });
+  t.equal(worker.heard.at(-1), `revoke ${token}`);
+  t.same(world.violations, []);
+});
+
 t.test('a cancel that found the socket gone is told with the first heartbeat after it came back', async (t) => {
   const { world, worker } = await worldWith();
   const id = await world.start(one);
