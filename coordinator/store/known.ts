@@ -6,6 +6,7 @@
  * Invariants
  * 1. Behind the store, the numbers of slices grow for ever. Those of the seam begin anew with each acquisition and are counted from the one that was found then.
  * 2. An acquisition, and a reclaim, begin with what they found; until then nothing that was answered for is forgotten.
+ * 3. An answer of a term that is no longer the one that counts changes nothing: it may come when the same process has acquired the shard again.
  */
 import type { Ownership } from './store.ts';
 
@@ -47,19 +48,20 @@ export class Known {
     this.#before = slice;
   }
 
-  /** The shard was taken anew from oneself. Slices go on. */
-  reclaimed({ termId, lastSeq }: Ownership): void {
+  /** The shard was taken anew from oneself, from this term of before. Slices go on. */
+  reclaimed(before: string, { termId, lastSeq }: Ownership): void {
+    if (before !== this.#termId) return;
     this.#termId = termId;
     this.#seq = lastSeq;
   }
 
-  /** Events up to this one were answered `durable`. */
-  committed(seq: number): void {
-    this.#seq = Math.max(this.#seq, seq);
+  /** Events up to this one were answered `durable` to the owner of this term. */
+  committed(termId: string, seq: number): void {
+    if (termId === this.#termId) this.#seq = Math.max(this.#seq, seq);
   }
 
-  /** The slice with this number of the seam was answered `kept`. */
-  kept(number: number): void {
-    this.#slice = Math.max(this.#slice, this.sliceOf(number));
+  /** The slice with this number of the seam was answered `kept` to the owner of this term. */
+  kept(termId: string, number: number): void {
+    if (termId === this.#termId) this.#slice = Math.max(this.#slice, this.sliceOf(number));
   }
 }

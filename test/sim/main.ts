@@ -85,6 +85,9 @@ async function replay(given: Plan): Promise<void> {
   if (result.violations.length > 0) process.exitCode = 1;
 }
 
+/** How often a campaign says how far it is. */
+const PROGRESS_MS = 60_000;
+
 /** The line with which a child ends. */
 interface Report extends Omit<Tally, 'states'> {
   readonly states: readonly (readonly [string, number])[];
@@ -93,32 +96,47 @@ interface Report extends Omit<Tally, 'states'> {
 async function child(): Promise<void> {
   const endsAt = values.minutes === undefined ? Number.POSITIVE_INFINITY : performance.now() + numberOf('minutes', values.minutes) * 60_000;
   const most = values.seeds === undefined ? Number.POSITIVE_INFINITY : numberOf('seeds', values.seeds);
+  let tellsAt = performance.now() + PROGRESS_MS;
   const tally = await campaign({
     from: numberOf('from', values.from),
     step: numberOf('step', values.step),
-    goesOn: ({ seeds, failures }) => seeds < most && performance.now() < endsAt && (!values.first || failures.length === 0),
+    goesOn: ({ seeds, failures }) => {
+      const now = performance.now();
+      if (now >= tellsAt) {
+        tellsAt = now + PROGRESS_MS;
+        print(JSON.stringify({ progress: seeds }));
+      }
+      return seeds < most && now < endsAt && (!values.first || failures.length === 0);
+    },
     onFailure: (failure) => print(JSON.stringify({ failure })),
   });
   print(JSON.stringify({ report: { ...tally, states: [...tally.states] } }));
 }
 
+/** Who hears how a campaign goes. */
+interface Listener {
+  readonly failed: (failure: Failure) => void;
+  /** Each of the children has said how far it is, `seeds` together. */
+  readonly progressed: (seeds: number) => void;
+}
+
 /** Runs children over the seeds; what they have seen together. */
-async function overAll(
-  jobs: number,
-  args: readonly string[],
-  mutant: Mutant | null,
-  onFailure: (failure: Failure) => void,
-): Promise<Tally> {
+async function overAll(jobs: number, args: readonly string[], mutant: Mutant | null, listener: Listener): Promise<Tally> {
   const sum: Tally = { seeds: 0, steps: 0, virtualMs: 0, workflows: 0, failures: [], states: new Map() };
   const from = numberOf('from', values.from);
+  const progress = new Map<number, number>();
   const one = async (index: number): Promise<void> => {
     const process = again(['--child', '--from', String(from + index), '--step', String(jobs), ...args], mutant, 'pipe');
     const ended = new Promise<number | null>((resolve) => process.on('exit', resolve));
     for await (const line of createInterface({ input: process.stdout! })) {
-      const { failure, report } = JSON.parse(line) as { failure?: Failure; report?: Report };
+      const { failure, progress: seeds, report } = JSON.parse(line) as { failure?: Failure; progress?: number; report?: Report };
       if (failure !== undefined) {
         sum.failures.push(failure);
-        onFailure(failure);
+        listener.failed(failure);
+      }
+      if (seeds !== undefined) {
+        progress.set(index, seeds);
+        if (index === jobs - 1) listener.progressed([...progress.values()].reduce((a, b) => a + b, 0));
       }
       if (report === undefined) continue;
       sum.seeds += report.seeds;
@@ -140,12 +158,16 @@ async function runCampaign(mutant: Mutant | null): Promise<void> {
   const startedAt = performance.now();
   const perJob = values.seeds === undefined ? [] : ['--seeds', String(Math.ceil(numberOf('seeds', values.seeds) / jobs))];
   const args = [...(values.minutes === undefined ? [] : ['--minutes', values.minutes]), ...perJob];
-  const tally = await overAll(jobs, args, mutant, ({ seed, violations }) => {
-    print(
-      `seed ${seed}: ${violations[0].invariant}: ${violations[0].message}${violations.length > 1 ? ` (and ${violations.length - 1} more)` : ''}`,
-    );
+  const minutesPassed = (): number => (performance.now() - startedAt) / 60_000;
+  let failed = 0;
+  const tally = await overAll(jobs, args, mutant, {
+    failed: ({ seed, violations: [first, ...more] }) => {
+      failed += 1;
+      print(`seed ${seed}: ${first.invariant}: ${first.message}${more.length > 0 ? ` (and ${more.length} more)` : ''}`);
+    },
+    progressed: (seeds) => print(`${Math.round(minutesPassed())} min: ${seeds} seeds, ${failed} failed`),
   });
-  const minutes = (performance.now() - startedAt) / 60_000;
+  const minutes = minutesPassed();
   for (const [state, count] of [...tally.states].sort((a, b) => b[1] - a[1])) print(`${String(count).padStart(9)}  ${state}`);
   const unmet = missing(tally.states, tally.seeds);
   for (const state of unmet) print(`never reached: ${state}`);
@@ -160,7 +182,10 @@ async function runCampaign(mutant: Mutant | null): Promise<void> {
 async function hunt(): Promise<void> {
   print('| mutant | caught by | seed | violation |\n| --- | --- | --- | --- |');
   for (const mutant of values.mutant === undefined ? mutants : [mutantOf(values.mutant)]) {
-    const { failures, seeds } = await overAll(1, ['--first', '--seeds', values.seeds ?? '20000'], mutant, () => {});
+    const { failures, seeds } = await overAll(1, ['--first', '--seeds', values.seeds ?? '20000'], mutant, {
+      failed: () => {},
+      progressed: () => {},
+    });
     const [failure] = failures;
     if (failure === undefined) print(`| ${mutant.name} | nothing | - | not caught in ${seeds} seeds |`);
     else

@@ -151,7 +151,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a store that forgets which slices it kept',
     file: 'coordinator/store/known.ts',
-    from: 'this.#slice = Math.max(this.#slice, this.sliceOf(number));',
+    from: 'if (termId === this.#termId) this.#slice = Math.max(this.#slice, this.sliceOf(number));',
     to: '',
     seed: 204829,
     caughtBy: 'I0',
@@ -159,10 +159,18 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a store that forgets what it committed',
     file: 'coordinator/store/known.ts',
-    from: 'this.#seq = Math.max(this.#seq, seq);',
+    from: 'if (termId === this.#termId) this.#seq = Math.max(this.#seq, seq);',
     to: '',
     seed: 2515414,
     caughtBy: 'I0',
+  },
+  {
+    name: 'a store that takes a late answer of an earlier term for its own',
+    file: 'coordinator/store/known.ts',
+    from: 'if (before !== this.#termId) return;',
+    to: '',
+    seed: 41325,
+    caughtBy: 'I19',
   },
   {
     name: 'an archive that anybody writes',

@@ -170,7 +170,7 @@ export class SimStore implements Store {
     );
     switch (reply.kind) {
       case 'done':
-        if (reply.value.kind === 'durable') this.#known.committed(batch.lastSeq);
+        if (reply.value.kind === 'durable') this.#known.committed(termId, batch.lastSeq);
         return reply.value;
       case 'refused':
         this.#options.reached('a commit that was aborted and tried again');
@@ -201,7 +201,7 @@ export class SimStore implements Store {
     this.#asked.delete(termId);
     if (reply.value.kind === 'reclaimed') {
       const { lastSeq } = reply.value.ownership;
-      this.#known.reclaimed(reply.value.ownership);
+      this.#known.reclaimed(termId, reply.value.ownership);
       this.#renewedAt = this.#node.clock.now;
       if (this.#unknown !== null)
         this.#options.reached(
@@ -249,7 +249,7 @@ export class SimStore implements Store {
       return { kind: 'kept' };
     });
     if (reply.kind !== 'done') return { kind: 'unavailable', message: reply.message };
-    if (reply.value.kind === 'kept') this.#known.kept(number);
+    if (reply.value.kind === 'kept') this.#known.kept(termId, number);
     if (finish !== null && reply.value.kind === 'kept') {
       this.isInRound = false;
       this.#options.reached('a round of checkpoints was finished');

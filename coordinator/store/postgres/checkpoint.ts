@@ -78,7 +78,7 @@ export async function writeSlice(
     // Both are one transaction. The fence cannot be lost between them: the first holds its row.
     const answer = await database.ask(parts.join('; '));
     if (answer.length === 0) return { kind: 'fenced' };
-    known.kept(number);
+    known.kept(termId, number);
     return { kind: 'kept' };
   } catch (error) {
     return { kind: 'unavailable', message: messageOf(error) };

@@ -71,7 +71,7 @@ export class Committer {
       this.#database.health.committed(performance.now() - startedAt);
       if (rows.length === 0) return { kind: 'fenced' };
       this.#chains.set(ownership.termId, chain);
-      this.#known.committed(batch.lastSeq);
+      this.#known.committed(ownership.termId, batch.lastSeq);
       return { kind: 'durable' };
     } catch (error) {
       return this.#failed(error);

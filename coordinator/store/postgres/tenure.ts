@@ -117,7 +117,7 @@ export class Tenure {
       this.#database.health.answered();
       if (row !== undefined) {
         const taken = this.#taken(row, termId);
-        this.#known.reclaimed(taken);
+        this.#known.reclaimed(ownership.termId, taken);
         return { kind: 'reclaimed', ownership: taken };
       }
       return { kind: 'lost', message: await this.#lossOf(ownership.epoch, 0) };

@@ -127,7 +127,7 @@ export class RedisStore implements Store {
         return { kind: 'aborted', isTransient: false, message: `batch starts at ${firstSeq}, the journal ends at ${at}` };
       }
       this.#chain = chain;
-      this.#known.committed(lastSeq);
+      this.#known.committed(ownership.termId, lastSeq);
       return { kind: 'durable' };
     } catch (error) {
       return outcomeOf(error);
@@ -142,7 +142,7 @@ export class RedisStore implements Store {
       this.#asked.delete(ownership.termId);
       if (answer[0] === 'fenced') return { kind: 'lost', message: answer[1] };
       const reclaimed = this.#taken(termId, answer);
-      this.#known.reclaimed(reclaimed);
+      this.#known.reclaimed(ownership.termId, reclaimed);
       return { kind: 'reclaimed', ownership: reclaimed };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
@@ -162,7 +162,7 @@ export class RedisStore implements Store {
     try {
       const [word] = await this.#bulk.run(CHECKPOINT, this.#shardKeys(), [ownership.epoch, ownership.termId, ...args]).then(words);
       if (word !== 'kept') return { kind: 'fenced' };
-      this.#known.kept(number);
+      this.#known.kept(ownership.termId, number);
       return { kind: 'kept' };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
