@@ -1,26 +1,24 @@
 /**
  * A reader of entries for many reads. A reader remembers each definition that it met, compiled, for ever; so one serves only so many reads.
  */
-import { EntryReader, type EntrySources } from './journal.ts';
+import type { EntryReader } from './journal.ts';
 
 const READS = 1_000;
 
 export class ReaderPool {
-  readonly #definitions: EntrySources['definitions'];
-  #reader: EntryReader | null = null;
+  readonly #make: () => EntryReader;
+  #reader: EntryReader;
   #reads = 0;
 
-  constructor(definitions: EntrySources['definitions']) {
-    this.#definitions = definitions;
+  constructor(make: () => EntryReader) {
+    this.#make = make;
+    this.#reader = make();
   }
 
   /** The reader for the next read. */
   reader(): EntryReader {
-    if (this.#reader === null || this.#reads >= READS) {
-      this.#reader = new EntryReader({ definitions: this.#definitions, payloads: null });
-      this.#reads = 0;
-    }
     this.#reads += 1;
+    if (this.#reads % READS === 0) this.#reader = this.#make();
     return this.#reader;
   }
 }

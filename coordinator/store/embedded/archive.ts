@@ -5,6 +5,7 @@
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { EntryReader } from '../journal.ts';
+import { ReaderPool } from '../reader-pool.ts';
 import type { Archive, ArchivedWorkflow, JournalEntry, Kept, KeyOwner, ListFilter } from '../store.ts';
 import { archiveRow } from './archive-row.ts';
 import type { ReaderCalls, WorkflowRow, WriterCalls } from './calls.ts';
@@ -16,9 +17,6 @@ export interface Retention {
   readonly archivedMs: number;
   readonly archivedWorkflows: number;
 }
-
-/** Reads that share the definitions they have compiled. */
-const READS_PER_READER = 500;
 
 /** Time for one sweep: what is left over waits for the next. */
 const RETIRE_MS = 3_600_000;
@@ -36,13 +34,12 @@ export interface ArchivePorts {
 export class EmbeddedArchive implements Archive {
   readonly #ports: ArchivePorts;
   readonly #retention: Retention;
-  #entries: EntryReader;
-  #reads = 0;
+  readonly #readers: ReaderPool;
 
   constructor(ports: ArchivePorts, retention: Retention) {
     this.#ports = ports;
     this.#retention = retention;
-    this.#entries = ports.entryReader();
+    this.#readers = new ReaderPool(ports.entryReader);
   }
 
   async write(workflows: readonly ArchivedWorkflow[]): Promise<Kept> {
@@ -99,8 +96,7 @@ export class EmbeddedArchive implements Archive {
   }
 
   async #entry({ workflowId, ...stored }: WorkflowRow): Promise<JournalEntry> {
-    if (++this.#reads % READS_PER_READER === 0) this.#entries = this.#ports.entryReader();
-    const [entry] = await this.#entries.read(stored, `workflow ${workflowId}`);
+    const [entry] = await this.#readers.reader().read(stored, `workflow ${workflowId}`);
     return entry;
   }
 }

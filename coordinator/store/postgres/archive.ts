@@ -7,6 +7,7 @@
  */
 import { type EncodedEntries, type EntryReader, encodeEntries } from '../journal.ts';
 import type { Known } from '../known.ts';
+import { ReaderPool } from '../reader-pool.ts';
 import {
   type Archive,
   type ArchivedWorkflow,
@@ -88,19 +89,19 @@ const WRITE_TRIES = 4;
 export class PostgresArchive implements Archive {
   readonly #database: Database;
   readonly #known: Known;
-  readonly #reader: EntryReader;
+  readonly #readers: ReaderPool;
   readonly #makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>;
 
   /** `makePartitions`: makes those of the days, as days since 1970, that are not known to be there; with `isSure` those that are missing though they are. */
   constructor(
     database: Database,
     known: Known,
-    reader: EntryReader,
+    makeReader: () => EntryReader,
     makePartitions: (days: readonly number[], isSure: boolean) => Promise<void>,
   ) {
     this.#database = database;
     this.#known = known;
-    this.#reader = reader;
+    this.#readers = new ReaderPool(makeReader);
     this.#makePartitions = makePartitions;
   }
 
@@ -174,7 +175,7 @@ export class PostgresArchive implements Archive {
 
   async #entryOf({ id, codec, crc, history }: Row): Promise<JournalEntry> {
     const encoded: Omit<EncodedEntries, 'payloads'> = { codec: codec as number, crc: crc as number, body: history as Uint8Array };
-    const [entry] = await this.#reader.read(encoded, `archived workflow ${id}`);
+    const [entry] = await this.#readers.reader().read(encoded, `archived workflow ${id}`);
     if (entry === undefined) throw new Error(`archived workflow ${id}: it has no history`);
     return entry;
   }

@@ -136,7 +136,12 @@ export class PostgresStore implements Store {
     this.upkeep = new Upkeep(database, retentionDays);
     this.#committer = new Committer(database, this.#known, () => this.upkeep.makeAhead());
     this.#tenure = new Tenure(database, this.#known, leaseMs, (termId, chain) => this.#committer.begin(termId, chain));
-    this.archive = new PostgresArchive(database, this.#known, this.#reader(), (days, isSure) => this.upkeep.makeWorkflowDays(days, isSure));
+    this.archive = new PostgresArchive(
+      database,
+      this.#known,
+      () => this.#reader(),
+      (days, isSure) => this.upkeep.makeWorkflowDays(days, isSure),
+    );
   }
 
   acquire(owner: Owner): Promise<Acquisition> {
@@ -189,7 +194,7 @@ export class PostgresStore implements Store {
     await Promise.all([this.#committer.close(), this.#database.close()]);
   }
 
-  /** Compiled definitions are remembered by each reader; the archive's grows with the definitions that are read. */
+  /** Compiled definitions are remembered by each reader. */
   #reader(): EntryReader {
     return new EntryReader({
       definitions: (hashes) => definitionsByHash(this.#database, hashes),

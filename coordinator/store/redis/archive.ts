@@ -9,7 +9,7 @@
  * 4. No read brings more than a step: a list looks at ids in pages, and filters by small facts before it reads histories.
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
-import { encodeEntries } from '../journal.ts';
+import { type EntryReader, encodeEntries } from '../journal.ts';
 import type { Known } from '../known.ts';
 import { ReaderPool } from '../reader-pool.ts';
 import type { Archive, ArchivedWorkflow, JournalEntry, Kept, KeyOwner, ListFilter } from '../store.ts';
@@ -81,18 +81,12 @@ export class RedisArchive implements Archive {
   readonly #retentionMs: number;
   readonly #readers: ReaderPool;
 
-  constructor(
-    redis: RedisConnection,
-    keys: Keys,
-    known: Known,
-    retentionMs: number,
-    definitions: ConstructorParameters<typeof ReaderPool>[0],
-  ) {
+  constructor(redis: RedisConnection, keys: Keys, known: Known, retentionMs: number, makeReader: () => EntryReader) {
     this.#redis = redis;
     this.#keys = keys;
     this.#known = known;
     this.#retentionMs = retentionMs;
-    this.#readers = new ReaderPool(definitions);
+    this.#readers = new ReaderPool(makeReader);
   }
 
   async write(workflows: readonly ArchivedWorkflow[]): Promise<Kept> {

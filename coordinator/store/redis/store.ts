@@ -81,7 +81,7 @@ export class RedisStore implements Store {
     this.#keys = keys;
     this.leaseMs = leaseMs;
     this.#definitions = new Definitions(bulk, keys);
-    this.archive = new RedisArchive(bulk, keys, this.#known, retentionMs, (hashes) => this.definitionsByHash(hashes));
+    this.archive = new RedisArchive(bulk, keys, this.#known, retentionMs, () => this.#reader());
   }
 
   async acquire({ coordinatorId, address }: Owner): Promise<Acquisition> {
@@ -150,8 +150,7 @@ export class RedisStore implements Store {
   }
 
   load(): AsyncIterable<LoadedPart> {
-    const reader = new EntryReader({ definitions: (hashes) => this.definitionsByHash(hashes), payloads: null });
-    return loadParts(this.#bulk, this.#keys, reader);
+    return loadParts(this.#bulk, this.#keys, this.#reader());
   }
 
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
@@ -187,6 +186,10 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     await Promise.all([this.#hot.close(), this.#bulk.close()]);
+  }
+
+  #reader(): EntryReader {
+    return new EntryReader({ definitions: (hashes) => this.definitionsByHash(hashes), payloads: null });
   }
 
   #shardKeys(): string[] {

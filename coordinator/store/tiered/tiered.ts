@@ -6,7 +6,7 @@
  * 2. A read is never worse for the view: what it does not have, does not answer or has damaged is read from the archive.
  * 3. A view that is down degrades the whole, and never takes it down.
  */
-import type { EncodedEntries } from '../journal.ts';
+import { type EncodedEntries, EntryReader } from '../journal.ts';
 import { ReaderPool } from '../reader-pool.ts';
 import type {
   Acquisition,
@@ -112,7 +112,7 @@ export class TieredStore implements Store {
 
 /** An archive that asks the view first for a workflow. */
 function viewFirst(view: ReadableView, archive: Archive, definitions: DefinitionCache['byHash']): Archive {
-  const readers = new ReaderPool(definitions);
+  const readers = new ReaderPool(() => new EntryReader({ definitions, payloads: null }));
   const fromView = async (workflowId: string): Promise<JournalEntry | null> => {
     try {
       const encoded = await view.get(workflowId);
