@@ -10,9 +10,10 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { BreakableServer } from '../services/breakable.ts';
 import { freePort } from '../services/port.ts';
-import { type PostgresProcess, startPostgres } from '../services/postgres-process.ts';
-import { type RedisProcess, startRedis } from '../services/redis-process.ts';
+import { startPostgres } from '../services/postgres-process.ts';
+import { startRedis } from '../services/redis-process.ts';
 import { startProxy, type TcpProxy } from '../stream-support/tcp-proxy.ts';
 
 /** Attempts at once, of each worker. */
@@ -114,8 +115,8 @@ export interface CoordinatorNode {
 export class System {
   readonly coordinators: CoordinatorNode[] = [];
   readonly workers: Program[] = [];
-  postgres!: PostgresProcess;
-  redis!: RedisProcess;
+  postgres!: BreakableServer;
+  redis!: BreakableServer;
   readonly #closers: (() => Promise<void> | void)[] = [];
 
   /** Starts all; logs go into `folder`, effects to the sink. Throws when there is no server to be had. */

@@ -9,7 +9,8 @@ import t, { type Test } from 'tap';
 import { openLiveView, type RedisLiveView } from '../../coordinator/store/redis/live-view.ts';
 import type { ArchivedWorkflow, JournalEntry, Ownership } from '../../coordinator/store/store.ts';
 import { TieredStore } from '../../coordinator/store/tiered/tiered.ts';
-import { ownRedis, type RedisProcess } from '../services/redis-process.ts';
+import type { BreakableServer } from '../services/breakable.ts';
+import { ownRedis } from '../services/redis-process.ts';
 import { ArchivedJournal, ArchivedMemoryStore, blueWorkflow, idOf } from '../store-contract/archived.ts';
 import { storeContract } from '../store-contract/contract.ts';
 import { definitionOf, plain } from '../store-contract/events.ts';
@@ -22,7 +23,7 @@ process.on('unhandledRejection', (error) => strays.push(error));
 const log = { info: () => {}, warn: () => {} };
 const found = await ownRedis(t, 'save');
 const skip = 'skip' in found ? found.skip : false;
-const server = found as RedisProcess;
+const server = found as BreakableServer;
 const [old, next]: Ownership[] = [1, 2].map((epoch) => ({ epoch, termId: randomUUID(), lastSeq: 0 }));
 
 async function openView(t: Test, url = server.url, prefix = 'wf'): Promise<RedisLiveView> {

@@ -7,7 +7,8 @@ import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../coordinator/store/redis/store.ts';
 import { type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
-import { ownRedis, type RedisProcess } from '../services/redis-process.ts';
+import type { BreakableServer } from '../services/breakable.ts';
+import { ownRedis } from '../services/redis-process.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
 import { another, batchOf, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
 import { plain } from '../store-contract/events.ts';
@@ -20,7 +21,7 @@ process.on('unhandledRejection', (error) => strays.push(error));
 
 const found = await ownRedis(t, 'always');
 const skip = 'skip' in found ? found.skip : false;
-const server = found as RedisProcess;
+const server = found as BreakableServer;
 
 /** A store on an emptied server; closed with the test. */
 async function open(t: Test, options: Partial<RedisStoreOptions> = {}): Promise<RedisStore> {

@@ -1,5 +1,5 @@
 /**
- * A PostgreSQL of a test's own that can be killed, frozen and brought back at the same port with what is on its disk.
+ * A PostgreSQL to break. It is stopped by SIGINT: then it ends connections and writes everything.
  *
  * Invariant: the postmaster and all its processes are one thing here. Killed together they leave no shared memory behind: what was not written is gone, as when a machine
  * loses its power, but for what the operating system holds for the disk.
@@ -11,67 +11,35 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { type BreakableServer, endProcess, isThere, ownServer } from './breakable.ts';
 import { onFreePort } from './port.ts';
 import type { TestScope } from './service.ts';
 
-/** A server that runs. */
-export interface PostgresProcess {
-  readonly url: string;
-  readonly port: number;
-  /** SIGINT: connections are ended, everything is written. */
-  stop(): Promise<void>;
-  /** SIGKILL to the postmaster and every process of it, at once. */
-  kill(): Promise<void>;
-  /** Starts it again, after `stop` or `kill`; resolves when it takes connections. */
-  start(): Promise<void>;
-  /** SIGSTOP to all: connections stand, nothing is answered, until `resume`. */
-  suspend(): void;
-  resume(): void;
-  /** Ends it and removes its files. */
-  close(): Promise<void>;
-}
-
 /** Starts one with these settings (`synchronous_commit=off`); rejects with why that cannot be done here. */
-export function startPostgres(settings: readonly string[] = []): Promise<PostgresProcess> {
+export function startPostgres(settings: readonly string[] = []): Promise<BreakableServer> {
   return onFreePort((port) => startOn(port, settings));
 }
 
 /** One that ends with the test, or, said loudly, why there is none. */
-export async function ownPostgres(t: TestScope, settings: readonly string[] = []): Promise<PostgresProcess | { readonly skip: string }> {
-  try {
-    const server = await startPostgres(settings);
-    t.teardown(server.close);
-    return server;
-  } catch (error) {
-    const skip = `no PostgreSQL to break - ${error instanceof Error ? error.message : String(error)}`;
-    process.stderr.write(`\n*** SKIPPED: ${skip}\n\n`);
-    return { skip };
-  }
+export function ownPostgres(t: TestScope, settings: readonly string[] = []): Promise<BreakableServer | { readonly skip: string }> {
+  return ownServer(t, 'PostgreSQL', () => startPostgres(settings));
 }
 
-async function startOn(port: number, settings: readonly string[]): Promise<PostgresProcess> {
+async function startOn(port: number, settings: readonly string[]): Promise<BreakableServer> {
   const folder = await mkdtemp(join(tmpdir(), 'test-postgres-'));
   const program = await initialise(folder);
   let child = await run(program, folder, port, settings).catch(async (error) => {
     await rm(folder, { recursive: true, force: true });
     throw error;
   });
-  const isThere = () => child.exitCode === null && child.signalCode === null;
   const signal = (name: NodeJS.Signals) => {
-    if (!isThere()) return;
+    if (!isThere(child)) return;
     // The postmaster first: it would start anew what is missing.
     child.kill(name === 'SIGKILL' ? 'SIGSTOP' : name);
     for (const pid of descendantsOf(child.pid!)) sendTo(pid, name);
     if (name === 'SIGKILL') child.kill(name);
   };
-  const end = async (how: () => void) => {
-    if (!isThere()) return;
-    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    const late = setTimeout(() => signal('SIGKILL'), 10_000);
-    how();
-    await ended;
-    clearTimeout(late);
-  };
+  const end = (how: () => void) => endProcess(child, how, () => signal('SIGKILL'));
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     port,
