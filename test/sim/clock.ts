@@ -5,6 +5,7 @@
  * 1. Two events at the same time happen in the order in which they were planned. The same plan gives the same run.
  * 2. Time moves from event to event and never waits. It has whole milliseconds, as timers have: nothing fires before its time.
  */
+import { setFlagsFromString } from 'node:v8';
 
 interface Entry {
   readonly at: number;
@@ -12,6 +13,14 @@ interface Entry {
   /** Null: taken back. */
   event: (() => void) | null;
 }
+
+// Every promise that an event led to is done before the next event. A turn of the real event loop (`setImmediate`) does that as well, and takes 60 times as long:
+// it was two fifths of the time of a campaign.
+setFlagsFromString('--allow-natives-syntax');
+const settlePromises = new Function('%PerformMicrotaskCheckpoint()') as () => void;
+
+/** Events in one turn of the real event loop, which others (timers of a test, the collector of lost rejections) wait for. */
+const EVENTS_PER_TURN = 500;
 
 /** More events than this at one moment mean that something goes round in a circle. */
 const MOST_AT_ONCE = 20_000;
@@ -39,22 +48,25 @@ export class Clock {
   run(isDone: () => boolean, mostMs: number): Promise<boolean> {
     const end = this.now + mostMs;
     return new Promise((resolve, reject) => {
-      const step = (): unknown => {
+      // A turn of the real event loop is left for each so many events only: what costs most is to come back to it.
+      const turn = (): unknown => {
         try {
-          if (isDone()) return resolve(true);
-          const entry = this.#next(end);
-          if (entry === null) {
-            this.now = end;
-            return resolve(isDone());
+          for (let events = 0; events < EVENTS_PER_TURN; events++) {
+            if (isDone()) return resolve(true);
+            const entry = this.#next(end);
+            if (entry === null) {
+              this.now = end;
+              return resolve(isDone());
+            }
+            this.#happen(entry);
+            settlePromises();
           }
-          this.#happen(entry);
-          // A turn of the real event loop of its own: every promise that the event led to is done before the next one.
-          setImmediate(step);
+          setImmediate(turn);
         } catch (error) {
           reject(error);
         }
       };
-      setImmediate(step);
+      setImmediate(turn);
     });
   }
 
