@@ -97,12 +97,9 @@ export class Terms {
     const shard = this.#shard;
     // Whoever reads the archive should find how things ended; nothing is lost where that takes too long.
     if (shard !== null) await Promise.race([shard.written(), this.#pause(ARCHIVE_MS)]);
-    const ownership = shard?.ownership;
-    shard?.stop();
     this.#wake();
     this.#endTerm({ reason, cause: 'lost' });
     await this.#over;
-    if (ownership !== undefined) await this.#parts.store.release(ownership);
   }
 
   async #run(): Promise<void> {
@@ -153,8 +150,12 @@ export class Terms {
       this.#settled();
       const { reason, cause } = await end;
       this.#shard = null;
+      if (this.#isOver) {
+        opened.stop(reason);
+        await Promise.all([this.#stepDown(reason), this.#parts.store.release(opened.ownership)]);
+        return;
+      }
       await this.#stepDown(reason);
-      if (this.#isOver) return;
       log.error({ reason }, 'the shard is lost');
       if (cause === 'broken') return this.#fatal(reason);
     }
@@ -169,6 +170,7 @@ export class Terms {
       const shard = await Shard.open({ store, ownership, acquiredAt, ports, observer, bounds });
       this.#shard = shard;
       await definitions.load();
+      if (this.#isOver) return shard;
       this.#role = 'ACTIVE';
       seat.take(shard);
       gatewaySeat.take(gatewayOf(shard));

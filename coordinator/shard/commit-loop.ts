@@ -62,6 +62,7 @@ export class CommitLoop {
   /** Effects whose facts are committed. */
   #due: Effect[] = [];
   #inFlight = false;
+  #isFindingOut = false;
   #isTelling = false;
   #isOver = false;
   /** What was appended and is not committed. */
@@ -92,6 +93,11 @@ export class CommitLoop {
   /** Number of the last event whose effects were all released: what follows the journal by effects has seen everything up to it, and perhaps nothing after it. */
   get toldSeq(): number {
     return this.#toldSeq;
+  }
+
+  /** Whether the shard is being taken anew from oneself, to find out what became of a commit. */
+  get isFindingOut(): boolean {
+    return this.#isFindingOut;
   }
 
   /** Events that are not committed yet, those in flight included. */
@@ -138,7 +144,18 @@ export class CommitLoop {
   picture(): unknown {
     const waiting = this.#waiting.map(({ entries, effects }) => [entries.map(({ workflowId }) => workflowId), effects.length]);
     const { epoch, termId } = this.#ownership;
-    return [waiting, this.#due.length, this.#inFlight, this.#isOver, epoch, termId, this.#nextSeq, this.#committedSeq, this.#failures];
+    return [
+      waiting,
+      this.#due.length,
+      this.#inFlight,
+      this.#isFindingOut,
+      this.#isOver,
+      epoch,
+      termId,
+      this.#nextSeq,
+      this.#committedSeq,
+      this.#failures,
+    ];
   }
 
   /** Commits nothing more, releases nothing more. What is in flight may still become durable; nobody is told. */
@@ -207,11 +224,13 @@ export class CommitLoop {
 
   /** Takes the shard anew from oneself: whatever was on its way before cannot take effect after that, so the number of the last event says what did. */
   #findOut(batch: OpenBatch, journalBatch: JournalBatch): void {
+    this.#isFindingOut = true;
     this.#await(this.#store.reclaim(this.#ownership), (answer) => {
       if (answer.kind === 'lost') return this.#lose(`commit of unknown outcome: ${answer.message}`);
       if (answer.kind === 'unavailable') return this.#retry(answer.message, () => this.#findOut(batch, journalBatch));
       const { firstSeq, lastSeq } = journalBatch;
       const found = answer.ownership.lastSeq;
+      this.#isFindingOut = false;
       this.#ownership = answer.ownership;
       this.#ports.onReclaimed(answer.ownership);
       if (found === lastSeq) return this.#durable(batch, lastSeq);

@@ -69,7 +69,7 @@ export async function readFailure(store: Store, ownership: Ownership, error: unk
   if (error instanceof StoreUnavailable) return error;
   const renewal = await store.renew(ownership, ownership.lastSeq);
   if (renewal.kind === 'renewed') return error;
-  return renewal.kind === 'lost' ? new ShardStopped() : new StoreUnavailable(renewal.message, { cause: error });
+  return renewal.kind === 'lost' ? new ShardStopped(renewal.message) : new StoreUnavailable(renewal.message, { cause: error });
 }
 
 /** Folds what is new of an entry. Time of its last event. */

@@ -37,11 +37,19 @@ export type CommandReply =
     }
   | { readonly kind: 'not-found' };
 
-/** The shard takes no more input: this coordinator ends, or has lost the shard. */
+/** The shard takes no more input: this coordinator ends, or has lost the shard. Nothing was done. */
 export class ShardStopped extends Error {
-  constructor() {
-    super('this coordinator is ending');
+  constructor(reason: string) {
+    super(reason);
     this.name = 'ShardStopped';
+  }
+}
+
+/** The shard stopped between the decision about a call and the answer of its commit: nobody here can know any more whether it was done. */
+export class OutcomeUnknown extends Error {
+  constructor(reason: string) {
+    super(`${reason}; whether this call took effect is not known`);
+    this.name = 'OutcomeUnknown';
   }
 }
 

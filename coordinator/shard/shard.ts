@@ -26,7 +26,7 @@ import { Followers } from './followers.ts';
 import { KeyDesk } from './key-desk.ts';
 import type { ShardObserver, ShardPorts, ShardStats, StopCause } from './ports.ts';
 import { type FoundWorkflow, foldHistory, readFailure, readShard } from './recovery.ts';
-import { type ClientCommand, type CommandReply, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
+import { type ClientCommand, type CommandReply, OutcomeUnknown, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
 import { Tenure } from './tenure.ts';
 import { WorkerDesk } from './worker-desk.ts';
 import { type Watcher, type WorkflowRecord, WorkflowTable } from './workflow-table.ts';
@@ -79,7 +79,10 @@ export class Shard implements WorkerInbox {
   #inbox: ((at: number) => void)[] = [];
   #turnPlanned = false;
   #alarmAt: number | null = null;
-  #stopped = false;
+  /** Why it takes no more input; null while it does. */
+  #stopped: string | null = null;
+  /** Calls that wait for their answer. */
+  readonly #asking = new Set<(reason: string) => void>();
   #trouble: string | null = null;
 
   private constructor({ store, ownership, acquiredAt, ports, observer, bounds: given }: ShardOptions) {
@@ -109,7 +112,7 @@ export class Shard implements WorkerInbox {
         },
       },
     );
-    this.#tenure = new Tenure(store, ownership, acquiredAt, ports, () => commits.committedSeq, {
+    this.#tenure = new Tenure(store, ownership, acquiredAt, ports, commits, {
       onLost,
       onBroken,
       onRenewed: () => this.#guard(() => commits.flush()),
@@ -138,13 +141,13 @@ export class Shard implements WorkerInbox {
       shard.stop();
       throw await readFailure(options.store, options.ownership, error);
     }
-    if (shard.#stopped) throw new ShardStopped();
+    if (shard.#stopped !== null) throw new ShardStopped(shard.#stopped);
     return shard;
   }
 
   /**
    * Accepts workflows; all of one call are decided in one turn. The replies are in the order of the submissions.
-   * Rejects with `ShardStopped`, and with `StoreUnavailable` when a key has to be looked up and cannot be.
+   * Rejects with `ShardStopped`, `OutcomeUnknown`, and with `StoreUnavailable` when a key has to be looked up and cannot be.
    */
   submit(submissions: readonly Submission[]): Promise<SubmitReply[]> {
     return this.#keys.hold(submissions, (archived) => this.#take(submissions, archived));
@@ -162,7 +165,7 @@ export class Shard implements WorkerInbox {
     return entries.map((entry) => foldHistory(entry).state);
   }
 
-  /** Steers one workflow. Rejects with `ShardStopped`. */
+  /** Steers one workflow. Rejects with `ShardStopped` and `OutcomeUnknown`. */
   command(workflowId: string, command: ClientCommand): Promise<CommandReply> {
     return this.#ask((at) => {
       const record = this.#table.get(workflowId);
@@ -184,7 +187,7 @@ export class Shard implements WorkerInbox {
       } catch (error) {
         return { error };
       }
-    });
+    }, true);
     if ('error' in answer) throw answer.error;
     return answer.value;
   }
@@ -233,14 +236,17 @@ export class Shard implements WorkerInbox {
     return this.#followers.written();
   }
 
-  /** Takes no more input. What was committed stays; what waits for a commit is dropped, and nobody was told of it. */
-  stop(): void {
-    this.#stopped = true;
+  /** Takes no more input. What was committed stays; what waits for a commit is dropped, and nobody was told of it. Whoever waits for an answer is told why there is none. */
+  stop(reason = 'this coordinator is ending'): void {
+    if (this.#stopped !== null) return;
+    this.#stopped = reason;
     this.#inbox = [];
     this.#core.commits.stop();
     this.#tenure.stop();
     this.#followers.stop();
     this.#ports.alarm(null, () => {});
+    for (const giveUp of this.#asking) giveUp(reason);
+    this.#asking.clear();
   }
 
   attach(worker: AttachedWorker, outbox: WorkerOutbox): void {
@@ -309,31 +315,39 @@ export class Shard implements WorkerInbox {
       : `${unarchivedWorkflows} ended workflows wait to be archived (limit unarchivedWorkflows)`;
   }
 
-  #ask<T>(answer: (at: number) => T): Promise<T> {
-    if (this.#stopped) return Promise.reject(new ShardStopped());
-    return new Promise((resolve) => {
+  /** Answers in a turn, and tells when everything that was decided until then is committed. */
+  #ask<T>(answer: (at: number) => T, isRead = false): Promise<T> {
+    if (this.#stopped !== null) return Promise.reject(new ShardStopped(this.#stopped));
+    return new Promise((resolve, reject) => {
+      let mayHaveEffect = false;
+      const giveUp = (reason: string): void => reject(mayHaveEffect ? new OutcomeUnknown(reason) : new ShardStopped(reason));
+      this.#asking.add(giveUp);
       this.#enqueue((at) => {
+        mayHaveEffect = !isRead;
         const reply = answer(at);
-        this.#core.commits.after(() => resolve(reply));
+        this.#core.commits.after(() => {
+          this.#asking.delete(giveUp);
+          resolve(reply);
+        });
       });
     });
   }
 
   #enqueue(input: (at: number) => void): void {
-    if (this.#stopped) return;
+    if (this.#stopped !== null) return;
     this.#inbox.push(input);
     this.#plan();
   }
 
   #plan(): void {
-    if (this.#turnPlanned || this.#stopped) return;
+    if (this.#turnPlanned || this.#stopped !== null) return;
     this.#turnPlanned = true;
     this.#ports.soon(() => this.#turn());
   }
 
   #turn(): void {
     this.#turnPlanned = false;
-    if (this.#stopped) return;
+    if (this.#stopped !== null) return;
     this.#guard(() => this.#decide(this.now()));
   }
 
@@ -363,7 +377,7 @@ export class Shard implements WorkerInbox {
 
   async #recover(store: Store, ownership: Ownership): Promise<void> {
     const { workflows, lastAt } = await readShard(store, ownership);
-    if (this.#stopped || workflows.length === 0) return;
+    if (this.#stopped !== null || workflows.length === 0) return;
     this.#aheadMs = Math.max(0, lastAt - this.#ports.now());
     const at = this.now();
     const records = workflows.map((workflow) => this.#core.restore(workflow, at, this.#bounds.leaseMs));
@@ -382,8 +396,8 @@ export class Shard implements WorkerInbox {
   }
 
   #fail(reason: string, cause: StopCause): void {
-    if (this.#stopped) return;
-    this.stop();
+    if (this.#stopped !== null) return;
+    this.stop(reason);
     this.#ports.stop(reason, cause);
   }
 }

@@ -4,9 +4,11 @@
  * Invariants
  * 1. `mayTell` is true only until the lease that was renewed last would end, counted from before its renewal was sent, less a margin for what is on its way.
  * 2. A lease that is lost is told once. One that cannot be renewed is asked for again, for as long as it takes: nobody else may want it.
+ * 3. While the commits take the shard anew from oneself, a renewal that finds it taken has found that: the reclaim alone says whether it is lost.
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Ownership, Store } from '../store/store.ts';
+import type { CommitLoop } from './commit-loop.ts';
 import type { ShardPorts } from './ports.ts';
 
 /** What a tenure tells. */
@@ -21,24 +23,24 @@ export class Tenure {
   readonly #store: Store;
   readonly #ports: Pick<ShardPorts, 'now' | 'later'>;
   readonly #events: TenureEvents;
-  readonly #committedSeq: () => number;
+  readonly #commits: Pick<CommitLoop, 'committedSeq' | 'isFindingOut'>;
   #ownership: Ownership;
   #holdsUntil: number;
   #isOver = false;
 
-  /** `acquiredAt`: when the acquisition was sent, by `ports.now`. `committedSeq`: the last event known to be committed. */
+  /** `acquiredAt`: when the acquisition was sent, by `ports.now`. */
   constructor(
     store: Store,
     ownership: Ownership,
     acquiredAt: number,
     ports: Pick<ShardPorts, 'now' | 'later'>,
-    committedSeq: () => number,
+    commits: Pick<CommitLoop, 'committedSeq' | 'isFindingOut'>,
     events: TenureEvents,
   ) {
     this.#store = store;
     this.#ownership = ownership;
     this.#ports = ports;
-    this.#committedSeq = committedSeq;
+    this.#commits = commits;
     this.#events = events;
     this.#holdsUntil = this.#endOf(acquiredAt);
     if (store.leaseMs !== null) this.#plan();
@@ -82,11 +84,11 @@ export class Tenure {
   #renew(): void {
     const sentAt = this.#ports.now();
     const ownership = this.#ownership;
-    this.#store.renew(ownership, this.#committedSeq()).then(
+    this.#store.renew(ownership, this.#commits.committedSeq).then(
       (renewal) => {
         if (this.#isOver) return;
         // A renewal in the name of before a reclaim says nothing about now.
-        if (renewal.kind === 'lost' && ownership === this.#ownership) {
+        if (renewal.kind === 'lost' && ownership === this.#ownership && !this.#commits.isFindingOut) {
           this.#isOver = true;
           this.#events.onLost(`lease: ${renewal.message}`);
           return;

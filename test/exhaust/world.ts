@@ -199,7 +199,7 @@ export class World {
       onBatch: () => {},
       onTrouble: () => {},
     });
-    const tenure: Tenure = new Tenure(store, ownership, sentAt, { now: () => this.now, later }, () => loop.committedSeq, {
+    const tenure: Tenure = new Tenure(store, ownership, sentAt, { now: () => this.now, later }, loop, {
       onLost,
       onRenewed: () => loop.flush(),
       onBroken,

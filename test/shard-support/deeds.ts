@@ -4,6 +4,7 @@
  */
 import type { Graph, GraphJob } from '@workflow-orchestrator/engine/definition';
 import fc from 'fast-check';
+import { OutcomeUnknown, ShardStopped } from '../../coordinator/shard/requests.ts';
 import { StoreUnavailable } from '../../coordinator/store/store.ts';
 import { anyGraph, anyOptions } from '../engine-support/arbitraries.ts';
 import { buildGraph } from '../engine-support/graphs.ts';
@@ -94,10 +95,10 @@ export function hire(world: ShardWorld): void {
   world.worker('w3', { slots: 3, capabilities: { work: 0, other: 2 }, labels: { region: 'us' } });
 }
 
-/** A key that memory does not know cannot be looked up while the archive is away: such a submit is refused. */
+/** A key that memory does not know cannot be looked up while the archive is away: such a submit is refused. Whoever waits when the coordinator dies is not answered. */
 function refusedIfAway(call: Promise<unknown>): void {
   call.catch((error: unknown) => {
-    if (!(error instanceof StoreUnavailable)) throw error;
+    if (!(error instanceof StoreUnavailable || error instanceof ShardStopped || error instanceof OutcomeUnknown)) throw error;
   });
 }
 
@@ -109,7 +110,7 @@ function choose<T>(items: readonly T[], pick: number): T | undefined {
 export async function perform(world: ShardWorld, graphs: readonly Graph[], { kind, pick, ms }: Deed): Promise<void> {
   const steer = (command: Parameters<ShardWorld['command']>[1]): void => {
     const id = choose(world.ids, pick);
-    if (id !== undefined) void world.command(id, command);
+    if (id !== undefined) refusedIfAway(world.command(id, command));
   };
   const withWorker = (can: (worker: WorkerDouble) => boolean, act: (worker: WorkerDouble) => void): void => {
     const worker = choose(world.workers.filter(can), pick);
@@ -241,7 +242,7 @@ export async function perform(world: ShardWorld, graphs: readonly Graph[], { kin
     case 'read': {
       const id = choose(world.ids, pick);
       if (id === undefined) break;
-      void world.read(id);
+      refusedIfAway(world.read(id));
       if (world.has(id)) world.watch(id, ms % (world.store.eventsOf(id).length + 1));
       break;
     }

@@ -4,6 +4,7 @@
  * Invariant: `failed` only where it is certain that nothing was done; whatever nobody can know is `unknown`.
  */
 import { Code, ConnectError } from '@connectrpc/connect';
+import { OutcomeUnknown } from '../../coordinator/shard/requests.ts';
 import type { Faces, SimCoordinator } from './coordinator.ts';
 import type { SimNode } from './node.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -50,7 +51,7 @@ export function call<T>(
       node.after(0, () => {
         const { faces } = coordinator;
         if (faces === null) return back({ kind: 'failed', reason: 'unreachable', message: 'connection refused' });
-        const closed = coordinator.opened(() => back({ kind: 'unknown' }));
+        const closed = coordinator.opened('call', () => back({ kind: 'unknown' }));
         serve(faces).then(
           (value) => {
             closed();
@@ -70,6 +71,7 @@ export function call<T>(
 
 function failureOf(error: unknown): CallEnd<never> {
   if (error instanceof ConnectError) return { kind: 'failed', reason: Code[error.code], message: error.rawMessage };
+  if (error instanceof OutcomeUnknown) return { kind: 'unknown' };
   if (error instanceof Error && (error.name === 'ShardAway' || error.name === 'ShardStopped' || error.name === 'StoreUnavailable'))
     return { kind: 'failed', reason: error.name, message: error.message };
   throw error;

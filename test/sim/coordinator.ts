@@ -59,8 +59,9 @@ export class SimCoordinator {
   #store: SimStore | null = null;
   #hub: Hub | null = null;
   readonly #links = new Set<ServedLink>();
-  /** How to end the calls and streams that are open. */
+  /** How to end the calls, and the streams, that are open. */
   readonly #calls = new Set<() => void>();
+  readonly #streams = new Set<() => void>();
 
   constructor(name: string, world: Surroundings, database: Database, liveView: LiveView | null) {
     this.#world = world;
@@ -112,7 +113,7 @@ export class SimCoordinator {
         vacate: leave,
       },
       gatewayOf: (shard) => this.#gatewayOf(shard, ports, process),
-      endStreams: () => this.#endCalls(),
+      endStreams: () => endAll(this.#streams),
       log: { info: () => {}, warn: () => {}, error: () => {} },
       onFatal: (reason) => world.violations.push({ invariant: 'fatal', message: `${process}: ${reason}` }),
     });
@@ -158,15 +159,16 @@ export class SimCoordinator {
     this.#links.delete(link);
   }
 
-  /** A call or a stream is open; `end` is called when the process dies, or ends its streams. What is returned takes it back. */
-  opened(end: () => void): () => void {
-    this.#calls.add(end);
-    return () => void this.#calls.delete(end);
+  /** A call or a stream is open; `end` is called when the process dies, or, for a stream, ends its streams. What is returned takes it back. */
+  opened(kind: 'call' | 'stream', end: () => void): () => void {
+    const open = kind === 'call' ? this.#calls : this.#streams;
+    open.add(end);
+    return () => void open.delete(end);
   }
 
   /** Calls and streams that are open. */
   get openCalls(): number {
-    return this.#calls.size;
+    return this.#calls.size + this.#streams.size;
   }
 
   /** What it holds, for the end of a run. */
@@ -184,18 +186,14 @@ export class SimCoordinator {
   }
 
   #forget(): void {
-    this.#endCalls();
+    endAll(this.#calls);
+    endAll(this.#streams);
     this.#links.clear();
     this.faces = null;
     this.terms = null;
     this.shard = null;
     this.#hub = null;
     this.#gateway = null;
-  }
-
-  #endCalls(): void {
-    for (const end of [...this.#calls]) end();
-    this.#calls.clear();
   }
 
   #openStore(process: string): SimStore {
@@ -286,4 +284,9 @@ export class SimCoordinator {
       },
     };
   }
+}
+
+function endAll(open: Set<() => void>): void {
+  for (const end of [...open]) end();
+  open.clear();
 }

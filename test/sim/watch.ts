@@ -54,7 +54,7 @@ export function follow(
       const { faces } = coordinator;
       if (!node.isUp || faces === null) return arrive(() => end({ kind: 'broken' }));
       node.after(0, () => {
-        const closed = coordinator.opened(() => {
+        const closed = coordinator.opened('stream', () => {
           abort.abort();
           arrive(() => end({ kind: 'broken' }));
         });

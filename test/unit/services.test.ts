@@ -75,6 +75,32 @@ async function servicesOver(world: ShardWorld, logs = new Logs()) {
 
 // --- definitions and submissions -----------------------------------------------------------------------------------------
 
+t.test('what a store has lost is stored again, though this process knew it', async (t) => {
+  const journal = new MemoryJournal();
+  const store = new MemoryStore(journal);
+  const definitions = await opened(store, () => 5);
+  t.match(await definitions.submitted(simple), { kind: 'ok', existed: false });
+  t.match(await definitions.submitted(simple), { kind: 'ok', existed: true });
+  // Emptied, or a copy took over that had not got it yet; then the shard is acquired and read anew.
+  journal.definitions.clear();
+  await definitions.load();
+  t.match(await definitions.submitted(simple), { kind: 'ok', existed: false });
+  t.equal(journal.definitions.size, 1);
+
+  const put = store.putDefinition.bind(store);
+  store.putDefinition = async (definition) => {
+    const kept = await put(definition);
+    journal.definitions.clear();
+    await definitions.load();
+    return kept;
+  };
+  const other = simple.replace('simple', 'other');
+  t.match(await failureOf(definitions.submitted(other)), { code: 'Unavailable', reason: 'STANDBY' }, 'it was lost while it was stored');
+  store.putDefinition = put;
+  t.match(await definitions.submitted(other), { kind: 'ok', existed: false });
+  t.equal(journal.definitions.size, 1);
+});
+
 t.test('a definition is kept once, whatever its layout; the answer says whether it was there', async (t) => {
   const store = new MemoryStore(new MemoryJournal());
   const definitions = await opened(store, () => 5);

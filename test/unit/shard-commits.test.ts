@@ -432,15 +432,16 @@ t.test('a shard that lost its ownership stops: nobody is told anything, and it t
   const worker = world.worker('w1');
   await world.settle();
   world.store.closed = true;
-  let told = false;
-  void world.submit(graphOf('a')).then(() => (told = true));
+  const untold = world.submit(graphOf('a'));
+  untold.catch(() => {});
   await world.settle();
   await new HeldStore(world.store.journal).acquire();
   await world.store.open();
   await world.settle();
   t.equal(world.ports.stopped, 'commit: another coordinator has the shard');
   t.equal(world.ports.alarmAt, null);
-  t.same([told, worker.assigned.length, world.store.journal.lastSeq], [false, 0, 0]);
+  t.same([worker.assigned.length, world.store.journal.lastSeq], [0, 0]);
+  await t.rejects(untold, { name: 'OutcomeUnknown', message: /commit: another coordinator has the shard; .* not known/ });
   await t.rejects(
     world.shard.query(() => 1),
     ShardStopped,
@@ -456,14 +457,20 @@ const submission = { workflowId: 'wf', inputs: json({}), labels: {}, idempotency
 t.test('a shard that was stopped says so, and what it had not committed never happened', async (t) => {
   const world = await ShardWorld.open();
   world.store.closed = true;
-  void world.submit(graphOf('a'));
+  const [onItsWay, waits]: Promise<unknown>[] = [world.submit(graphOf('a')), world.submit(graphOf('a'))];
   await world.settle();
-  void world.submit(graphOf('a'));
+  const steered: Promise<unknown> = world.shard.command('wf-000001', { kind: 'pause' });
+  const read: Promise<unknown> = world.shard.query(() => 1);
   await world.settle();
+  const undecided = world.shard.command('wf-000001', { kind: 'resume' });
+  for (const call of [onItsWay, waits, steered, read, undecided]) call.catch(() => {});
   world.shard.stop();
   await world.store.open();
   await world.settle();
   t.equal(world.store.journal.batches.length, 1, 'only what was on its way');
+  for (const call of [onItsWay, waits, steered])
+    await t.rejects(call, { name: 'OutcomeUnknown' }, 'it was decided; its commit is not known');
+  for (const call of [read, undecided]) await t.rejects(call, { name: 'ShardStopped' }, 'nothing was done');
   await t.rejects(
     world.shard.query(() => 1),
     { message: 'this coordinator is ending' },
@@ -487,9 +494,13 @@ t.test('what must not be possible stops the shard, and nothing of that turn is w
     throw new Error('a condition that throws');
   };
   const world = await ShardWorld.open();
-  void world.submit(graphOf('a'));
-  void world.submit(graphOf('a', { jobs: { a: { ...job, condition: { source: 'x', evaluate: throwing } } } }));
+  const calls = [
+    world.submit(graphOf('a')),
+    world.submit(graphOf('a', { jobs: { a: { ...job, condition: { source: 'x', evaluate: throwing } } } })),
+  ];
+  for (const call of calls) call.catch(() => {});
   await world.settle();
+  for (const call of calls) await t.rejects(call, { name: 'OutcomeUnknown' });
   t.match(world.ports.stopped, /an invariant is broken: Error: a condition that throws\n.*at /);
   t.equal(world.store.journal.lastSeq, 0);
   await t.rejects(

@@ -93,6 +93,24 @@ t.test('a lost lease stops the shard; a renewal in the name of before a reclaim 
   answer({ kind: 'lost', message: 'the term is another' });
   await world.settle();
   t.equal(world.ports.stopped, null);
+
+  // The reclaim took effect and its answer was lost: a renewal finds the shard taken, by nobody else.
+  const reclaim = store.reclaim.bind(store);
+  store.reclaim = async () => ({ kind: 'unavailable', message: 'the answer was lost' });
+  store.closed = true;
+  void world.submit(one);
+  await world.settle();
+  await store.loseReply();
+  store.closed = false;
+  await pass(world, limits.shardRenewMs);
+  answer({ kind: 'lost', message: 'epoch 3 has taken it' });
+  await world.settle();
+  t.equal(world.ports.stopped, null, 'what became of the shard is for the reclaim to say');
+  store.reclaim = reclaim;
+  await pass(world, 1_100);
+  answer({ kind: 'renewed' });
+  await world.settle();
+  t.equal(world.ports.stopped, null);
   await pass(world, limits.shardRenewMs);
   answer({ kind: 'lost', message: 'another coordinator has the shard' });
   await world.settle();

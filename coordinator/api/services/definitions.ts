@@ -5,7 +5,9 @@
  * 1. A definition is durable before a workflow that names it is submitted.
  * 2. The same text is compiled once while it is in use; the same content has one graph, however it was written.
  * 3. A submit never changes what a name means: only registering does.
- * 4. Bounded, however many texts are submitted: graphs by their jobs, registered definitions by their number. Workflows hold their own graph.
+ * 4. Nothing is remembered over a `load`: the store may have lost what it had (it was emptied, a copy took over), and a definition that is known here and
+ *    kept nowhere would make every workflow that names it unreadable.
+ * 5. Bounded, however many texts are submitted: graphs by their jobs, registered definitions by their number. Workflows hold their own graph.
  */
 import { createHash } from 'node:crypto';
 import { compile, type Graph, type Problem } from '@workflow-orchestrator/engine/definition';
@@ -39,6 +41,8 @@ export class Definitions {
   /** Name to hashes, in the order of registration. */
   readonly #byName = new Map<string, Set<string>>();
   #compiledJobs = 0;
+  /** How often they were read. */
+  #generation = 0;
 
   /** Why they cannot be asked at the moment; null when they can. */
   #away: string | null;
@@ -57,6 +61,10 @@ export class Definitions {
 
   /** Reads what the store holds. Rejects with `StoreUnavailable`. */
   async load(): Promise<void> {
+    this.#generation += 1;
+    this.#texts.clear();
+    this.#compiled.clear();
+    this.#compiledJobs = 0;
     this.#registered.clear();
     this.#byName.clear();
     for await (const stored of this.#store.definitions()) this.#list(stored);
@@ -114,9 +122,13 @@ export class Definitions {
     this.#expectHere();
     const known = this.byHash(hash);
     if (known !== undefined) return known;
+    const generation = this.#generation;
     const stored = (await answered(this.#store.definitionsByHash([hash]))).get(hash);
-    const compiled = stored === undefined ? undefined : compile(stored.yaml);
-    return stored === undefined || compiled?.kind !== 'ok' ? undefined : this.#keep({ graph: compiled.graph, stored });
+    if (stored === undefined) return undefined;
+    const compiled = compile(stored.yaml);
+    if (compiled.kind === 'bad') return undefined;
+    const found = { graph: compiled.graph, stored };
+    return generation === this.#generation ? this.#keep(found) : found;
   }
 
   /** The definition of this name that was registered last. */
@@ -135,8 +147,11 @@ export class Definitions {
     return hashes.slice(start, start + limit).flatMap((hash) => this.byHash(hash) ?? []);
   }
 
-  #put(definition: StoredDefinition): Promise<StoredDefinition> {
-    return answered(this.#store.putDefinition(definition));
+  async #put(definition: StoredDefinition): Promise<StoredDefinition> {
+    const generation = this.#generation;
+    const kept = await answered(this.#store.putDefinition(definition));
+    if (generation !== this.#generation) throw unavailable('STANDBY', 'the shard was taken anew while the definition was stored');
+    return kept;
   }
 
   #expectHere(): void {

@@ -12,7 +12,7 @@ import {
   ResourceInfoSchema,
   RetryInfoSchema,
 } from '@workflow-orchestrator/proto';
-import { ShardAway, ShardStopped } from '../../shard/requests.ts';
+import { OutcomeUnknown, ShardAway, ShardStopped } from '../../shard/requests.ts';
 import { StoreUnavailable } from '../../store/store.ts';
 
 /** Pause before a caller comes back after it has been everywhere else. */
@@ -97,6 +97,7 @@ export function translated<T>(ask: () => T): T {
 
 function translate(error: unknown): unknown {
   if (error instanceof ShardStopped) return unavailable('ENDING', error.message);
+  if (error instanceof OutcomeUnknown) return outcomeUnknown(error.message);
   if (error instanceof ShardAway) return unavailable('STANDBY', error.message);
   if (error instanceof StoreUnavailable) return unavailable('STORE_UNAVAILABLE', error.message);
   return error;
@@ -108,6 +109,11 @@ export function unavailable(reason: 'ENDING' | 'STANDBY' | 'STORE_UNAVAILABLE', 
     { desc: ErrorInfoSchema, value: { reason } },
     { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(RETRY_ELSEWHERE_MS) } },
   ]);
+}
+
+/** This coordinator cannot say whether it was done, and nobody else can. Without RetryInfo: only what may be done twice may be asked again. */
+function outcomeUnknown(message: string): ConnectError {
+  return new ConnectError(message, Code.Unavailable, undefined, [{ desc: ErrorInfoSchema, value: { reason: 'OUTCOME_UNKNOWN' } }]);
 }
 
 /** No room now; nothing was done. */
