@@ -7,7 +7,8 @@
  * Invariants
  * 1. An entry is a hint: whoever takes one checks that the job still waits. Nothing is looked for in the middle.
  * 2. Taking and adding cost the same however many jobs wait.
- * 3. A lane has at most twice as many entries as mean something, and a few: jobs that were cancelled while they waited are not kept for ever.
+ * 3. A lane has at most twice as many entries as mean something, and a few; and there are at most twice as many lanes as have such entries, and a few:
+ *    neither jobs that were cancelled while they waited nor labels that are used once are kept for ever.
  */
 import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { Deque } from './deque.ts';
@@ -15,8 +16,9 @@ import { Deque } from './deque.ts';
 /** Waiting this long counts as one level of priority. */
 export const AGING_MS = 10_000;
 const LEVELS = 10;
-/** Entries of a lane up to which nobody looks for dead ones. */
+/** Entries of a lane up to which nobody looks for dead ones, and lanes. */
 const FEW = 1_024;
+const FEW_LANES = 64;
 
 /** One job that waits. */
 export interface ReadyJob {
@@ -82,7 +84,7 @@ export class Lane {
   }
 
   add(entry: ReadyJob, priority: number): void {
-    if (this.#size >= this.#sweepAt) this.#sweep();
+    if (this.#size >= this.#sweepAt) this.sweep();
     this.#levels[priority] ??= new Level();
     this.#levels[priority].add(entry);
     this.#size += 1;
@@ -113,7 +115,7 @@ export class Lane {
   }
 
   /** Drops what means nothing; whoever was before stays before. */
-  #sweep(): void {
+  sweep(): void {
     let size = 0;
     for (const [priority, level] of this.#levels.entries()) {
       if (level === undefined) continue;
@@ -134,7 +136,8 @@ export class Lane {
 export class ReadyQueue {
   readonly #waits: (entry: ReadyJob) => boolean;
   readonly #lanes = new Map<string, Lane>();
-  readonly #laneOf = new WeakMap<GraphJob, Lane>();
+  readonly #keyOf = new WeakMap<GraphJob, string>();
+  #sweepAt = FEW_LANES;
 
   /** `waits` tells whether an entry still means something. */
   constructor(waits: (entry: ReadyJob) => boolean) {
@@ -151,17 +154,26 @@ export class ReadyQueue {
 
   /** The lane of a job. */
   laneOf(job: GraphJob): Lane {
-    let lane = this.#laneOf.get(job);
-    if (lane === undefined) {
+    let key = this.#keyOf.get(job);
+    if (key === undefined) {
       const labels = [...job.requiredLabels].sort(([a], [b]) => (a < b ? -1 : 1));
-      const key = JSON.stringify([job.type, labels]);
-      lane = this.#lanes.get(key);
-      if (lane === undefined) {
-        lane = new Lane(job.type, job.requiredLabels, this.#waits);
-        this.#lanes.set(key, lane);
-      }
-      this.#laneOf.set(job, lane);
+      key = JSON.stringify([job.type, labels]);
+      this.#keyOf.set(job, key);
+    }
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      if (this.#lanes.size >= this.#sweepAt) this.#sweep();
+      lane = new Lane(job.type, job.requiredLabels, this.#waits);
+      this.#lanes.set(key, lane);
     }
     return lane;
+  }
+
+  #sweep(): void {
+    for (const [key, lane] of this.#lanes) {
+      lane.sweep();
+      if (lane.size === 0) this.#lanes.delete(key);
+    }
+    this.#sweepAt = Math.max(FEW_LANES, 2 * this.#lanes.size);
   }
 }

@@ -304,10 +304,12 @@ export class Shard implements WorkerInbox {
 
   #overload(submissions: number): string | null {
     const { inboxCommands, inboxBytes } = this.#bounds;
-    const { backlogEvents, backlogBytes } = this.#core.commits;
+    const { backlogEvents, backlogBytes, committedSeq, toldSeq } = this.#core.commits;
     if (this.#inbox.length + submissions > inboxCommands || backlogEvents >= inboxCommands) {
       return `${inboxCommands} commands wait (limit inboxCommands)`;
     }
+    // While the lease cannot be renewed, what is committed is told to nobody: its answers and events wait in memory.
+    if (committedSeq - toldSeq >= inboxCommands) return `the answers of ${inboxCommands} events wait for the lease (limit inboxCommands)`;
     if (backlogBytes >= inboxBytes) return `${inboxBytes} bytes wait to be committed (limit inboxBytes)`;
     const { unarchivedWorkflows } = this.#bounds;
     return this.#table.unarchived < unarchivedWorkflows

@@ -94,7 +94,7 @@ export class WorkerEntry {
 /** All workers. */
 export class WorkerTable {
   readonly #workers = new Map<string, WorkerEntry>();
-  readonly #suitable = new Map<Lane, WorkerEntry[]>();
+  #suitable = new WeakMap<Lane, WorkerEntry[]>();
 
   get(workerId: string): WorkerEntry | undefined {
     return this.#workers.get(workerId);
@@ -116,7 +116,7 @@ export class WorkerTable {
 
   /** Labels or capabilities of some worker changed. */
   changed(): void {
-    this.#suitable.clear();
+    this.#suitable = new WeakMap();
   }
 
   /** Workers that could ever take jobs of this lane. */

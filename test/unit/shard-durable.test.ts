@@ -77,6 +77,26 @@ t.test('while the lease is not known to hold nothing is told; commits go on, and
   t.same(world.violations, []);
 });
 
+t.test('while nothing can be told only so much is taken: answers would wait in memory without a bound', async (t) => {
+  const store = new HeldStore();
+  store.leaseMs = limits.shardLeaseMs;
+  const world = await ShardWorld.open({ store, bounds: { inboxCommands: 10 } });
+  const renewed = store.renew.bind(store);
+  store.renew = async (): Promise<Renewal> => ({ kind: 'unavailable', message: 'no connection' });
+  await pass(world, limits.shardLeaseMs);
+  const calls: ReturnType<ShardWorld['submit']>[] = [];
+  for (let i = 0; i < 8; i++) {
+    calls.push(world.submit(one));
+    await world.settle();
+  }
+  store.renew = renewed;
+  await pass(world, limits.shardRenewMs);
+  const kinds = (await Promise.all(calls)).map(({ kind }) => kind);
+  t.same(kinds, [...kinds.slice(0, 4).map(() => 'accepted'), ...kinds.slice(4).map(() => 'overloaded')], 'three events each');
+  t.match(await calls[7], { message: /wait for the lease \(limit inboxCommands\)/ });
+  t.match(await answer(world, world.submit(one)), { kind: 'accepted' });
+});
+
 t.test('a lost lease stops the shard; a renewal in the name of before a reclaim does not', async (t) => {
   const store = new HeldStore();
   store.leaseMs = limits.shardLeaseMs;
@@ -241,6 +261,16 @@ t.test('a journal that is not whole is refused', async (t) => {
 
 // --- the archive ---------------------------------------------------------------------------------------------------------
 
+/** Every workflow; the limit is the caller's. */
+const filter = {
+  statuses: new Set<string>(),
+  name: '',
+  submittedAfter: 0,
+  submittedBefore: Number.POSITIVE_INFINITY,
+  labels: new Map(),
+  beforeId: '',
+};
+
 async function forgetful(kept = 1) {
   const world = await ShardWorld.open({ hasArchive: true, bounds: { endedWorkflowsKept: kept, unarchivedWorkflows: 3 } });
   const worker = world.worker('w1', { slots: 10 });
@@ -274,14 +304,6 @@ t.test('what has ended is forgotten only when the archive has it, and is found t
   const found = await answer(world, reader.find(ids[0]));
   t.match(found.state, { id: ids[0], status: 'SUCCEEDED' });
   t.equal(found.events.length, found.state.seq);
-  const filter = {
-    statuses: new Set<string>(),
-    name: '',
-    submittedAfter: 0,
-    submittedBefore: Number.POSITIVE_INFINITY,
-    labels: new Map(),
-    beforeId: '',
-  };
   const signal = new AbortController().signal;
   const list = async (over: object) =>
     (await answer(world, reader.list({ ...filter, limit: 10, ...over }, signal))).states.map(({ id }) => id);
@@ -295,6 +317,35 @@ t.test('what has ended is forgotten only when the archive has it, and is found t
   t.match(await failureOf(answer(world, reader.find(ids[0]))), { code: 'Unavailable' });
   t.match(await failureOf(answer(world, reader.find('nobody'))), { code: 'Unavailable' }, 'who knows');
   t.ok(await answer(world, reader.find(open)), 'what is in memory needs no archive');
+});
+
+t.test('a long list of what is at rest is read a few at a time, and no further than the page', async (t) => {
+  const { world, worker, reader } = await forgetful(0);
+  const ids: string[] = [];
+  for (let i = 0; i < 50; i++) {
+    ids.unshift(await world.start(one));
+    await work(world, worker);
+    await pass(world, 300);
+  }
+  const asked: number[] = [];
+  const list = world.archive.list.bind(world.archive);
+  world.archive.list = (filter) => {
+    asked.push(filter.limit);
+    return list(filter);
+  };
+  const { signal } = new AbortController();
+  const page = async (limit: number) => (await answer(world, reader.list({ ...filter, limit }, signal))).states.map(({ id }) => id);
+  t.same(await page(45), ids.slice(0, 45));
+  t.same(asked.splice(0), [20, 20, 5]);
+  t.same(await page(100), ids);
+  t.same(asked.splice(0), [20, 20, 20]);
+  const open: string[] = [];
+  for (let i = 0; i < 30; i++) open.unshift(await world.start(one, { start: false }));
+  t.same(await page(30), open);
+  t.same(asked.splice(0), [20], 'memory has filled the page with later ones');
+  const abort = new AbortController();
+  abort.abort();
+  await t.rejects(reader.list({ ...filter, limit: 45 }, abort.signal), { message: /the caller is gone/ });
 });
 
 t.test('a key holds when memory has forgotten its workflow, also for those who come at once', async (t) => {

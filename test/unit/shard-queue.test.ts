@@ -197,6 +197,28 @@ t.test('dead entries are swept out, and those that live keep their order', async
   );
 });
 
+t.test('labels that are used once leave no lanes behind, and a job whose lane went gets another', async (t) => {
+  const living = new Set<ReadyJob>();
+  const queue = new ReadyQueue((entry) => living.has(entry));
+  const kept = jobOf(5, 'work', { host: 'kept' });
+  const first = entryOf('kept', 0);
+  living.add(first);
+  queue.add(kept, first);
+  let most = 0;
+  for (let host = 0; host < 1_000; host++) {
+    queue.add(jobOf(5, 'work', { host: String(host) }), entryOf('gone', host));
+    most = Math.max(most, [...queue.lanes()].length);
+  }
+  t.ok(most <= 64, `${most} lanes for one job that waits`);
+  t.equal(queue.laneOf(kept).take(0), first);
+  for (let host = 0; host < 1_000; host++) queue.add(jobOf(5, 'work', { host: String(host) }), entryOf('gone', host));
+  const second = entryOf('kept', 1);
+  living.add(second);
+  queue.add(kept, second);
+  t.ok([...queue.lanes()].includes(queue.laneOf(kept)));
+  t.equal(queue.laneOf(kept).take(0), second);
+});
+
 t.test('the least loaded worker gets the job, measured by its slots', async (t) => {
   const queue = queueOf();
   for (const id of ['a', 'b', 'c']) queue.add(jobOf(), entryOf(id));

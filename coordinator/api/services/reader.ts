@@ -4,6 +4,7 @@
  * Invariants
  * 1. What memory has is newer than anything at rest, and is shown.
  * 2. Nothing is shown before everything decided before the call is committed.
+ * 3. A list, however long, is put together in small steps, between which everybody else has a turn.
  */
 
 import { Code, ConnectError } from '@connectrpc/connect';
@@ -12,6 +13,9 @@ import type { History } from '../../shard/history.ts';
 import type { ShardClient } from '../../shard/seat.ts';
 import type { ListFilter } from '../../store/store.ts';
 import { answered, notFound } from './failures.ts';
+
+/** Workflows of the archive that are read in one step of a list. */
+const ARCHIVED_AT_ONCE = 20;
 
 /** A workflow as it was found at `at`, milliseconds since 1970. */
 export interface Found {
@@ -45,7 +49,7 @@ export class Reader {
   async list(filter: ListFilter, signal: AbortSignal): Promise<{ readonly states: readonly WorkflowState[]; readonly at: number }> {
     const here = await this.#listMemory(filter, signal);
     if (!mayBeAtRest(filter)) return here;
-    const archived = await answered(this.#shard.listArchived(filter));
+    const archived = await this.#listArchive(filter, here.states[filter.limit - 1]?.id ?? '', signal);
     if (archived.length === 0) return here;
     // Of what both have, memory decides, also whether it is in the list at all.
     const known = await answered(
@@ -54,6 +58,19 @@ export class Reader {
     const states = [...here.states, ...archived.filter(({ id }) => !known.has(id))];
     states.sort((a, b) => (a.id > b.id ? -1 : 1));
     return { states: states.slice(0, filter.limit), at: here.at };
+  }
+
+  /** Those at rest that a page can show: down to the id `last`, below which memory has filled it. Histories are large: a few are read and folded at a time. */
+  async #listArchive(filter: ListFilter, last: string, signal: AbortSignal): Promise<WorkflowState[]> {
+    const states: WorkflowState[] = [];
+    for (let { beforeId } = filter; ; ) {
+      if (signal.aborted) throw new ConnectError('the caller is gone', Code.Canceled);
+      const limit = Math.min(ARCHIVED_AT_ONCE, filter.limit - states.length);
+      const part = await answered(this.#shard.listArchived({ ...filter, beforeId, limit }));
+      states.push(...part);
+      beforeId = part.at(-1)?.id ?? '';
+      if (part.length < limit || states.length >= filter.limit || beforeId <= last) return states;
+    }
   }
 
   async #listMemory(filter: ListFilter, signal: AbortSignal): Promise<{ states: WorkflowState[]; at: number }> {
