@@ -4,7 +4,9 @@
  * Invariants
  * 1. Only committed states are written. Of several changes of one workflow the last one is.
  * 2. What was not taken is written again, until it is or a later change replaces it.
- * 3. One write is under way at a time, so that a projection that is slow or away costs memory of the changed workflows and nothing else.
+ * 3. One workflow that cannot be written (too large to get through in time) holds up no other: after a failure they go one at a time, and whichever
+ *    fails alone waits until nothing else does.
+ * 4. One write is under way at a time, so that a projection that is slow or away costs memory of the changed workflows and nothing else.
  */
 import { hasEnded, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -44,6 +46,10 @@ export class Projector {
   #isPlanned = false;
   #isWriting = false;
   #isOver = false;
+  /** How many workflows go into the next write. */
+  #atOnce: number = limits.projectionWorkflows;
+  /** Those that failed alone. */
+  readonly #suspects = new Set<string>();
   /** Who waits until everything up to a change is written. */
   #waiting: { readonly number: number; readonly resolve: () => void }[] = [];
 
@@ -98,8 +104,12 @@ export class Projector {
     this.#isWriting = false;
     if (kept.kind !== 'kept') {
       this.#putBack(taken);
+      this.#atOnce = 1;
+      if (taken.length === 1) this.#suspects.add(taken[0]!.state.id);
       return RETRY_MS;
     }
+    this.#atOnce = Math.min(2 * this.#atOnce, limits.projectionWorkflows);
+    for (const { state } of taken) this.#suspects.delete(state.id);
     for (const { record, state } of taken) if (hasEnded(state.status)) this.#parts.onEndWritten(record);
     return isFull ? 0 : this.#parts.everyMs;
   }
@@ -112,19 +122,26 @@ export class Projector {
     }
   }
 
-  /** The oldest changes, as many as go into one write; `isFull` when that was the bound. */
+  /** The oldest changes, as many as go into one write; `isFull` when that was the bound. One suspect when there is nothing else. */
   #take(): { readonly taken: readonly Change[]; readonly isFull: boolean } {
     const now = this.#parts.ports.now();
     const taken: Change[] = [];
+    let suspect: Change | null = null;
     let bytes = 0;
     for (const change of this.#changes.values()) {
       if (this.#comesLater(change, now)) continue;
+      if (this.#suspects.has(change.state.id)) {
+        suspect ??= change;
+        continue;
+      }
       taken.push(change);
       this.#changes.delete(change.state.id);
       for (const job of change.state.jobs) bytes += 100 + (job.output?.data.length ?? 0);
-      if (taken.length >= limits.projectionWorkflows || bytes >= limits.projectionBytes) return { taken, isFull: true };
+      if (taken.length >= this.#atOnce || bytes >= limits.projectionBytes) return { taken, isFull: true };
     }
-    return { taken, isFull: false };
+    if (suspect === null || taken.length > 0) return { taken, isFull: suspect !== null };
+    this.#changes.delete(suspect.state.id);
+    return { taken: [suspect], isFull: true };
   }
 
   #comesLater({ state, since }: Change, now: number): boolean {

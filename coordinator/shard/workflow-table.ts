@@ -4,8 +4,8 @@
  * Invariants
  * 1. `state` may be ahead of what is committed; `events` never is: it grows when its commit is durable, and only what is in it is shown to watchers.
  * 2. Lists are in the order of ids, which is about that of submission: one whose key had to be looked for comes later than its id says.
- * 3. Only ended workflows are ever forgotten, oldest end first, and their idempotency key with them; where there is an archive, only when it has them,
- *    and while nobody submits under their key.
+ * 3. Only ended workflows are ever forgotten, in the order of their ends, and their idempotency key with them; where there is an archive, in the order in which
+ *    it has them, and only then. Not while somebody submits under their key.
  */
 import type { DurableEvent, JobState, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import type { ListFilter } from '../store/store.ts';
@@ -61,7 +61,10 @@ export interface Retention {
 export class WorkflowTable {
   readonly #records = new Map<string, WorkflowRecord>();
   readonly #keys = new Map<string, string>();
-  readonly #ended = new Deque<WorkflowRecord>();
+  /** Ended workflows that may be forgotten, the first one first. */
+  readonly #forgettable = new Deque<WorkflowRecord>();
+  /** How many have ended and are here. */
+  #ended = 0;
   readonly #retention: Retention;
   readonly #hasArchive: boolean;
   /** Keys that are being submitted under, each with how often. */
@@ -132,18 +135,16 @@ export class WorkflowTable {
     record.awaited = null;
     record.bytes = approximateBytes(record.state);
     this.#endedBytes += record.bytes;
-    this.#ended.push(record);
+    this.#ended += 1;
     if (this.#hasArchive) this.#unarchived += 1;
-    else record.isArchived = true;
-    this.#forget();
+    else this.#mayGo(record);
   }
 
   /** The archive has the workflow's end. */
   archived(record: WorkflowRecord): void {
     if (record.isArchived) return;
-    record.isArchived = true;
     this.#unarchived -= 1;
-    this.#forget();
+    this.#mayGo(record);
   }
 
   /** Somebody submits under these keys: what memory has of them now it still has when that is decided. */
@@ -161,11 +162,18 @@ export class WorkflowTable {
     this.#forget();
   }
 
+  #mayGo(record: WorkflowRecord): void {
+    record.isArchived = true;
+    this.#forgettable.push(record);
+    this.#forget();
+  }
+
   #forget(): void {
-    while (this.#ended.size > this.#retention.workflows || this.#endedBytes > this.#retention.bytes) {
-      const oldest = this.#ended.peek();
-      if (oldest === undefined || !oldest.isArchived || this.#keysInUse.has(oldest.state.idempotencyKey)) return;
-      this.#ended.shift();
+    while (this.#ended > this.#retention.workflows || this.#endedBytes > this.#retention.bytes) {
+      const oldest = this.#forgettable.peek();
+      if (oldest === undefined || this.#keysInUse.has(oldest.state.idempotencyKey)) return;
+      this.#forgettable.shift();
+      this.#ended -= 1;
       this.#endedBytes -= oldest.bytes;
       this.#records.delete(oldest.state.id);
       if (this.#keys.get(oldest.state.idempotencyKey) === oldest.state.id) this.#keys.delete(oldest.state.idempotencyKey);

@@ -199,8 +199,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a workflow forgotten before it is archived',
     file: `${shard}/workflow-table.ts`,
-    from: '!oldest.isArchived || ',
-    to: '',
+    from: 'this.#unarchived += 1;\n    else this.#mayGo(record);',
+    to: 'this.#unarchived += 1;\n    this.#mayGo(record);',
     seed: 3,
     caughtBy: 'I16',
   },
