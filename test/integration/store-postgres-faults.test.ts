@@ -2,6 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { parseAddress } from '../../coordinator/store/postgres/address.ts';
+import { Database } from '../../coordinator/store/postgres/database.ts';
+import { Health } from '../../coordinator/store/postgres/health.ts';
 import { Link } from '../../coordinator/store/postgres/link.ts';
 import { statement } from '../../coordinator/store/postgres/statement.ts';
 import type { Ownership, Reclaim, Store } from '../../coordinator/store/store.ts';
@@ -421,6 +423,19 @@ t.test('a database that lost what it had acknowledged is written to by nobody wh
   );
   const anew = await take(store);
   t.same(await store.checkpoint(anew, { number: 1, entries, finish }), { kind: 'kept' }, 'whoever reads it anew goes on');
+});
+
+t.test('a question that is refused, or takes too long, is no trouble of the database', options, async (t) => {
+  const health = new Health('db', '');
+  const database = new Database(parseAddress(server.url), health, () => {});
+  await t.rejects(database.ask('select 1 / 0'), { code: '22012' });
+  await t.rejects(database.ask('select pg_sleep(10)', 300), { code: '57014' });
+  t.match(health.tiers(), [{ health: 'OK' }]);
+  await t.rejects(database.askLease('select pg_sleep(10)'), 'a lease that is not answered in time is trouble');
+  t.match(health.tiers(), [{ health: 'DOWN' }]);
+  t.same(await database.ask('select 1 as one'), [{ one: 1 }]);
+  t.match(health.tiers(), [{ health: 'OK' }]);
+  await database.close();
 });
 
 t.test('a closed store answers, and lets the process end', options, async (t) => {

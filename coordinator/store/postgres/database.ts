@@ -6,6 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { Address } from './address.ts';
+import { isRefusal } from './failure.ts';
 import type { Health } from './health.ts';
 import { Link, type Row } from './link.ts';
 import { Pool } from './pool.ts';
@@ -39,29 +40,34 @@ export class Database {
     return Link.open({ address: this.address, name: `${this.tag}/${use}`, ...(onNotice === undefined ? {} : { onNotice }) }, deadlineMs);
   }
 
-  /** Asks something that may take its time. PostgreSQL gives up too when the deadline has passed. */
+  /** Asks something that may take its time. PostgreSQL gives up a little before the deadline: then it is known that it is there, and its connection stays. */
   ask(text: string, deadlineMs: number = limits.storeCallMs): Promise<readonly Row[]> {
-    return this.#told(this.#pool.run(`set local statement_timeout = ${deadlineMs}; ${text}`, deadlineMs));
+    return this.#told(
+      (error) => !isRefusal(error),
+      this.#pool.run(`set local statement_timeout = ${Math.ceil(0.9 * deadlineMs)}; ${text}`, deadlineMs),
+    );
   }
 
   /** Asks something about the lease. It waits a moment for whoever has the row. */
   askLease(text: string): Promise<readonly Row[]> {
     const deadlineMs = limits.shardLeaseMs;
     const settings = `set local lock_timeout = ${deadlineMs / 2}; set local statement_timeout = ${deadlineMs}`;
-    return this.#told(this.#leases.run(`${settings}; ${text}`, deadlineMs));
+    return this.#told(() => true, this.#leases.run(`${settings}; ${text}`, deadlineMs));
   }
 
   async close(): Promise<void> {
     await Promise.all([this.#pool.close(), this.#leases.close()]);
   }
 
-  async #told(answer: Promise<readonly Row[]>): Promise<readonly Row[]> {
+  /** Tells health what became of it. `isTrouble`: whether an error says something of the database, and not of what was asked. */
+  async #told(isTrouble: (error: unknown) => boolean, answer: Promise<readonly Row[]>): Promise<readonly Row[]> {
     try {
       const rows = await answer;
       this.health.answered();
       return rows;
     } catch (error) {
-      this.health.callFailed(error);
+      if (isTrouble(error)) this.health.callFailed(error);
+      else this.health.answered();
       throw error;
     }
   }

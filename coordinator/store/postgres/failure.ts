@@ -60,6 +60,13 @@ export function proves(error: unknown): { readonly isTransient: boolean } | null
   return /^(22|23|42)/.test(code) ? { isTransient: false } : null;
 }
 
+/** Whether PostgreSQL is there and answered, and only this it did not do: a question that took too long, a value that it does not keep. */
+export function isRefusal(error: unknown): boolean {
+  const { severity, severity_local } = (error ?? {}) as { severity?: unknown; severity_local?: unknown };
+  const code = codeOf(error);
+  return (severity ?? severity_local) === 'ERROR' && !code.startsWith('53') && code !== '25006';
+}
+
 /** Whether a prepared statement was not where it was left: what is in between gives each transaction another connection. */
 export function isPreparedLost(error: unknown): boolean {
   const code = codeOf(error);

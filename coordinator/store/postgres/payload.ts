@@ -16,14 +16,16 @@ on conflict (shard_id, hash) do update set used_on = excluded.used_on where payl
 const byHashes = statement(`
 select hash, body from payload where shard_id = $1 and hash = any (string_to_array($2, ','))`);
 
-/** In small pieces: whatever names a value that is deleted has written it anew, and waits for a moment at most. */
+/** The journal has no index by value, which every commit would pay for: it is read once for each piece. In small pieces: whatever names a value that is deleted has written it anew, and waits for a moment at most. */
 const deleteUnused = statement(`
-with old as (
+with journalled as materialized (
+  select unnest(payloads) as hash from journal where payloads is not null
+), old as (
   select hash from payload p
   where shard_id = $1 and used_on < (clock_timestamp() at time zone 'utc')::date - $2
     and not exists (select from workflow where payloads is not null and payloads @> array[p.hash])
     and not exists (select from checkpoint where payloads is not null and payloads @> array[p.hash])
-    and not exists (select from journal where payloads is not null and payloads @> array[p.hash])
+    and not exists (select from journalled where journalled.hash = p.hash)
   order by used_on limit $3
 )
 delete from payload where shard_id = $1 and hash in (select hash from old) and used_on < (clock_timestamp() at time zone 'utc')::date - $2
@@ -31,7 +33,7 @@ returning hash`);
 
 /** Values fetched, and looked at to be deleted, at once. */
 const FETCHED = 16;
-const DELETED = 100;
+const DELETED = 500;
 
 /** The statements that write values, sorted so that two that write the same ones wait for each other in order. */
 export function putPayloads(payloads: ReadonlyMap<string, Uint8Array>): string {
