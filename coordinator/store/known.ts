@@ -15,6 +15,7 @@ const NOBODY = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 export class Known {
   #termId = NOBODY;
+  #source = '';
   #seq = 0;
   #slice = 0;
   /** The slice that was there before the first one of this owner. */
@@ -23,6 +24,11 @@ export class Known {
   /** The term of the owner; one that nobody has before the first acquisition. */
   get termId(): string {
     return this.#termId;
+  }
+
+  /** Which of the servers that may stand behind the store gave the shard; empty where they cannot be told apart. */
+  get source(): string {
+    return this.#source;
   }
 
   /** Number of the last event that is known to be committed. */
@@ -40,9 +46,10 @@ export class Known {
     return this.#before + number;
   }
 
-  /** The shard was acquired, after this slice. */
-  acquired({ termId, lastSeq }: Ownership, slice: number): void {
+  /** The shard was acquired, after this slice, of this source. */
+  acquired({ termId, lastSeq }: Ownership, slice: number, source = ''): void {
     this.#termId = termId;
+    this.#source = source;
     this.#seq = lastSeq;
     this.#slice = slice;
     this.#before = slice;

@@ -7,17 +7,19 @@
  * Invariants
  * 1. `durable` only for an answer with the row of the batch and without a notice; `aborted` only where `proves` says so; everything else is `unknown`.
  * 2. Large values are written in the same transaction, in front of the batch that names them.
- * 3. After `unknown` the connection is given up: what may still run on it is for `reclaim` to fence.
+ * 3. A batch goes to the server that gave the shard, or nowhere: another one that has taken over may have each batch of before, and not a definition that this one names.
+ * 4. After `unknown` the connection is given up: what may still run on it is for `reclaim` to fence.
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { chainAfter, type EncodedEntries, encodeEntries } from '../journal.ts';
 import type { Known } from '../known.ts';
 import type { CommitOutcome, JournalBatch, Ownership } from '../store.ts';
 import { type Database, SHARD } from './database.ts';
-import { isPreparedLost, messageOf, proves } from './failure.ts';
+import { isPreparedLost, messageOf, NotSentError, proves } from './failure.ts';
 import type { Link, Row } from './link.ts';
 import { putPayloads } from './payload.ts';
 import { hex, statement } from './statement.ts';
+import { timelineOf } from './timeline.ts';
 
 const COMMIT = `
 with fence as (
@@ -31,6 +33,8 @@ select $1::integer, $5::bigint, $4::bigint, $2::bigint, $8::integer, $6::bigint,
 from fence
 returning seq_to`;
 const commitStatement = statement(COMMIT);
+
+const NONE: readonly Row[] = [];
 
 /** Journals that went apart are told by their chains; one is remembered for each ownership. */
 const CHAINS_KEPT = 16;
@@ -101,6 +105,7 @@ export class Committer {
     const hashes = [...payloads.keys()].join(',');
     const values = [SHARD, epoch, termId, firstSeq, lastSeq, crc, chain, codec, hex(body), hashes];
     const link = await this.#connection(leftMs());
+    if (link === null) return NONE;
     this.#noticed = null;
     if (payloads.size > 0) return link.run(`${putPayloads(payloads)}; ${commitStatement(...values)}`, leftMs());
     if (!this.#isPrepared) return link.run(commitStatement(...values), leftMs());
@@ -115,14 +120,27 @@ export class Committer {
     }
   }
 
-  async #connection(deadlineMs: number): Promise<Link> {
+  /** The connection; null when it leads to another server than the one that gave the shard, which may lack what a batch names. */
+  async #connection(deadlineMs: number): Promise<Link | null> {
     if (this.#link !== null && !this.#link.isBroken) return this.#link;
     this.abandon();
+    const endsAt = performance.now() + deadlineMs;
     const note = (message: string): void => {
       this.#noticed = message;
     };
-    this.#link = await this.#database.open('commit', deadlineMs, note);
-    return this.#link;
+    const link = await this.#database.open('commit', deadlineMs, note);
+    try {
+      const timeline = await timelineOf((text) => link.run(text, Math.max(1, endsAt - performance.now())));
+      if (timeline !== this.#known.source) {
+        void link.close();
+        return null;
+      }
+    } catch (error) {
+      link.destroy();
+      throw new NotSentError(`the server could not be asked who it is: ${messageOf(error)}`, { cause: error });
+    }
+    this.#link = link;
+    return link;
   }
 
   #stopPreparing(): void {

@@ -11,6 +11,7 @@ import { type Database, SHARD } from './database.ts';
 import { codeOf, messageOf } from './failure.ts';
 import type { Link, Row } from './link.ts';
 import { statement } from './statement.ts';
+import { timelineOf } from './timeline.ts';
 
 const until = `clock_timestamp() + make_interval(secs => $2 / 1000.0)`;
 
@@ -78,7 +79,7 @@ export class Tenure {
       const [row] = await this.#database.askLease(acquireStatement(SHARD, this.#leaseMs, termId, coordinatorId, address));
       if (row !== undefined) {
         const ownership = this.#taken(row, termId);
-        this.#known.acquired(ownership, row.slice as number);
+        this.#known.acquired(ownership, row.slice as number, await timelineOf((text) => this.#database.askLease(text)));
         return { kind: 'acquired', ownership };
       }
       const [holder] = await this.#database.askLease(holderStatement(SHARD));
@@ -113,9 +114,11 @@ export class Tenure {
     try {
       link = await this.#database.open('reclaim', RECLAIM_CONNECT_MS);
       const [row] = await this.#takeAnew(link, ownership, termId);
+      const timeline = await timelineOf((text) => link!.run(text, RECLAIM_MS));
       this.#asked.delete(ownership.termId);
       this.#database.health.answered();
       if (row !== undefined) {
+        if (timeline !== this.#known.source) return { kind: 'lost', message: 'another server has taken over: what it has is read anew' };
         const taken = this.#taken(row, termId);
         this.#known.reclaimed(ownership.termId, taken);
         return { kind: 'reclaimed', ownership: taken };
