@@ -39,6 +39,12 @@ t.test('the example in README.md is the file that the quick start runs', async (
   t.equal(trimmed(block), trimmed(file));
 });
 
+t.test('test/README.md tells of every folder of the tests', async (t) => {
+  const table = readFileSync(join(ROOT, 'test/README.md'), 'utf8').split(/^## /m)[0] as string;
+  const folders = new Set(projectFiles('test/*/**/*').map((path) => path.split('/')[1] as string));
+  for (const folder of folders) t.ok(table.includes(`\`${folder.replace(/^.*-support$/, '*-support')}/\``), `test/${folder}/`);
+});
+
 t.test('the table of floors in ARCHITECTURE.md is the one that is held', async (t) => {
   const rows = [...readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8').matchAll(/^\| `([\w/-]+)` \|[^|]*\|([^|]*)\|$/gm)];
   const told = rows.map(([, folder, imports = '']) => ({
