@@ -3,7 +3,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -107,16 +106,7 @@ async function connected(client: WorkflowClient, workers: number): Promise<void>
 async function wf(dir: string, ...words: string[]): Promise<{ code: number | null; out: string; err: string }> {
   const child = spawn(process.execPath, [launcher, ...words], {
     cwd: dir,
-    env: {
-      ...process.env,
-      DATABASE_URL: '',
-      REDIS_URL: '',
-      DATA_DIR: undefined,
-      ONCE: '1',
-      LOG_LEVEL: undefined,
-      WORKFLOW_TOKEN: '',
-      NODE_OPTIONS: '',
-    },
+    env: { ...process.env, ONCE: '1', LOG_LEVEL: undefined, WORKFLOW_TOKEN: '', NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';
@@ -223,47 +213,6 @@ t.test('wf dev: settings that cannot work are one clear line', async (t) => {
     );
   }
   server.close();
-});
-
-t.test('wf db: says who keeps state where', async (t) => {
-  const dir = t.testdir();
-  const found = async (command: string, ...flags: string[]) => {
-    const { code, out, err } = await wf(dir, 'db', command, '--json', ...flags);
-    t.equal(code, 0, err);
-    return (JSON.parse(out) as { findings: { name: string; ok: boolean; detail: string }[] }).findings;
-  };
-  const nothingSet = {
-    name: 'settings',
-    ok: true,
-    detail: /none of DATABASE_URL, REDIS_URL and DATA_DIR is set: `wf dev` keeps its journal in \.data, `wf coordinator` .* in memory only/,
-  };
-  t.match(await found('status'), [nothingSet]);
-  t.notOk(existsSync(join(dir, '.data')), 'looking makes nothing');
-  t.match(await found('init'), [{ name: 'embedded', ok: true }, nothingSet]);
-  t.ok(existsSync(join(dir, '.data/journal.db')));
-  t.match(await found('status', '--data-dir', 'kept'), [
-    { name: 'settings', detail: /a coordinator keeps its journal in DATA_DIR, kept$/ },
-  ]);
-});
-
-t.test('wf coordinator: a web page of CORS_ORIGINS may call, another may not', async (t) => {
-  const child = spawn(process.execPath, [launcher, 'coordinator', '--port', '0', '--cors-origins', 'https://ops.example.com'], {
-    env: { ...process.env, DATABASE_URL: '', REDIS_URL: '', DATA_DIR: '', WORKFLOW_TOKEN: '', NODE_OPTIONS: '' },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = once(child, 'close');
-  let port = 0;
-  for await (const line of createInterface({ input: child.stdout })) {
-    port = (JSON.parse(line) as { port?: number }).port ?? 0;
-    if (port !== 0) break;
-  }
-  const from = (origin: string) => fetch(`http://127.0.0.1:${port}/workflows`, { headers: { origin } });
-  const allowed = await from('https://ops.example.com');
-  t.equal(allowed.status, 200);
-  t.equal(allowed.headers.get('access-control-allow-origin'), 'https://ops.example.com');
-  t.equal((await from('https://evil.example.com')).status, 403);
-  child.kill('SIGTERM');
-  t.equal((await ended)[0], 0);
 });
 
 t.test('wf quick-start: runs the example to its end, and ends as it ended', async (t) => {
