@@ -42,6 +42,8 @@ export interface CoordinatorOptions {
   readonly advertiseUrl: string | null;
   /** Null: anybody may call. */
   readonly token: string | null;
+  /** Origins of web pages that may call, besides the coordinator's own. */
+  readonly corsOrigins?: readonly string[];
   readonly version: string;
   readonly log: Logger;
   /** It cannot go on; the process must end. */
@@ -108,6 +110,7 @@ export async function startCoordinator(options: CoordinatorOptions): Promise<Run
     port: options.port,
     ...(options.grpcPort === null ? {} : { grpcPort: options.grpcPort }),
     token,
+    corsOrigins: options.corsOrigins ?? [],
     ready: () => {
       const tiers = store.health();
       const { role, activeAddress } = roleOf();

@@ -15,6 +15,9 @@ interface Finding {
   readonly detail: string;
 }
 
+/** Where `wf dev` keeps its journal when nothing says otherwise. */
+const DEV_FOLDER = '.data';
+
 const [command = '', ...rest] = process.argv.slice(2);
 const json = rest.includes('--json');
 const settings = resolveSettings(
@@ -29,20 +32,22 @@ const { databaseUrl, redisUrl, dataDir, retentionDays } = settings.values;
 try {
   const findings: Finding[] = [];
   if (databaseUrl !== null) findings.push(...(await postgres(databaseUrl)));
-  const folder = databaseUrl === null && redisUrl === null ? (dataDir ?? '.data') : null;
+  const folder = databaseUrl === null && redisUrl === null ? (dataDir ?? DEV_FOLDER) : null;
   const isReachable = findings.every(({ ok }) => ok);
   if (isReachable && (redisUrl !== null || (folder !== null && command === 'init'))) findings.push(...(await tiers(folder)));
-  else if (folder !== null)
-    findings.push({
-      name: 'embedded',
-      ok: true,
-      detail: `neither DATABASE_URL nor REDIS_URL is set: a coordinator keeps its journal in ${folder}`,
-    });
+  if (folder !== null) findings.push({ name: 'settings', ok: true, detail: whoUses(dataDir) });
   if (json) process.stdout.write(`${JSON.stringify({ command, findings })}\n`);
   else for (const { name, ok, detail } of findings) process.stdout.write(`${ok ? 'ok  ' : 'BAD '} ${name.padEnd(10)} ${detail}\n`);
   process.exit(findings.every(({ ok }) => ok) ? 0 : 1);
 } catch (error) {
   fail(1, [error instanceof Error ? error.message : String(error)]);
+}
+
+/** Which program keeps state where, when there is neither a database nor Redis. */
+function whoUses(dataDir: string | null): string {
+  return dataDir === null
+    ? `none of DATABASE_URL, REDIS_URL and DATA_DIR is set: \`wf dev\` keeps its journal in ${DEV_FOLDER}, \`wf coordinator\` keeps state in memory only`
+    : `neither DATABASE_URL nor REDIS_URL is set: a coordinator keeps its journal in DATA_DIR, ${dataDir}`;
 }
 
 async function postgres(url: string): Promise<Finding[]> {

@@ -21,7 +21,7 @@ function fail(exitCode: number, lines: readonly string[]): never {
 
 const settings = resolveSettings(coordinatorSettings, process.argv.slice(2), process.env);
 if (settings.kind === 'bad') fail(2, settings.problems);
-const { host, port, grpcPort, advertiseUrl, token, logLevel, insecure } = settings.values;
+const { host, port, grpcPort, advertiseUrl, corsOrigins, token, logLevel, insecure } = settings.values;
 
 // Written through the process's own stream: pino's flushes at the exit for ever when nobody reads any more, and such a process never ends.
 process.stdout.on('error', () => {});
@@ -35,6 +35,7 @@ try {
     port,
     grpcPort,
     advertiseUrl,
+    corsOrigins,
     token,
     version,
     log,

@@ -9,4 +9,4 @@ grant delete on checkpoint, payload to workflow_app;
 grant execute on function make_partitions(text, date, date), drop_expired_partition(text, integer) to workflow_app;
 
 -- People, and programs that draw charts.
-grant select on workflow, job, definition, migration to workflow_reader;
+grant select on workflow, job, definition, shard, migration to workflow_reader;

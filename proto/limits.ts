@@ -1,7 +1,8 @@
 /**
- * Every limit of the system by name, with its unit. One file, read by coordinator, worker, client and tests; a test exceeds each by one.
+ * Every limit of the system by name, with its unit. One file, read by coordinator, worker, client and tests.
  *
- * A limit is here because without it one caller could take memory, time or connections from all others.
+ * A limit is here because without it one caller could take memory, time or connections from all others; what a caller sends beyond one is refused
+ * with an answer that says what was too much. The others are times and sizes that parts of the system keep to by themselves.
  */
 export const limits = {
   // --- definitions -----------------------------------------------------------------------------------------------------
@@ -214,14 +215,14 @@ export const limits = {
   redisCommandMs: 1_500,
   /** Time for Redis to answer one step of a read, and what no acknowledgement waits for. */
   redisStepMs: 3_000,
-  /** How long Redis without PostgreSQL keeps what has ended: 7 days. */
+  /** How long Redis without PostgreSQL keeps what has ended, where whoever opens the store names no time: the coordinator names `RETENTION_DAYS`. */
   redisRetentionMs: 7 * 24 * 3_600_000,
   /** Workflows, and bytes of their events, that are archived in one call. */
   projectionWorkflows: 500,
   projectionBytes: 1024 * 1024,
   /** Ended workflows that the archive has yet to take, from which on submits are refused. */
   unarchivedWorkflows: 100_000,
-  /** How long the archive keeps a workflow that has ended, how many of them, and how often it looks. The oldest go first. */
+  /** How long the embedded archive keeps a workflow that has ended where nobody names a time (`RETENTION_DAYS` does), how many at most, and how often it looks. The oldest go first. */
   archivedMs: 30 * 86_400_000,
   archivedWorkflows: 1_000_000,
   archiveSweepMs: 60_000,

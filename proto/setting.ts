@@ -261,8 +261,8 @@ export function showSetting(setting: Setting, value: unknown): string {
   }
 }
 
-/** Works on text that may be no URL, or several, so that a mistyped one does not show its password either. */
-function hidePassword(text: string): string {
+/** A text without the passwords of its URLs. It may be no URL, or several: a mistyped one does not show its password either. */
+export function hidePassword(text: string): string {
   return text.replace(/(\/\/[^/@:]*):[^/@]*@/g, '$1:********@');
 }
 

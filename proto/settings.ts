@@ -3,7 +3,7 @@
  * `resolveSettings` turns arguments and environment into checked values.
  */
 import { limits } from './limits.ts';
-import type { Setting, Settings, SettingTable } from './setting.ts';
+import { hidePassword, type Setting, type Settings, type SettingTable } from './setting.ts';
 import { isWorkerId, workerIdRule } from './stream.ts';
 
 export * from './setting.ts';
@@ -96,7 +96,15 @@ export const coordinatorSettings = table({
       type: 'url',
       protocols: ['http:', 'https:'],
       default: null,
-      doc: 'where clients and workers reach this coordinator, as a standby tells them; the address that it listens on if absent',
+      doc: 'where others reach this coordinator: a standby names it to whoever calls; the address that it listens on if absent',
+    },
+    corsOrigins: {
+      flag: '--cors-origins',
+      env: 'CORS_ORIGINS',
+      type: 'urls',
+      protocols: ['http:', 'https:'],
+      default: [],
+      doc: "origins of web pages that may call, besides the coordinator's own: https://ops.example.com,http://localhost:3000",
     },
     token,
     insecure: {
@@ -115,6 +123,15 @@ export const coordinatorSettings = table({
         isLoopback(host) || token !== null || insecure
           ? null
           : `HOST: ${JSON.stringify(host)} is reachable from other machines: set WORKFLOW_TOKEN, or say --insecure if anybody may use it`,
+    },
+    {
+      reads: ['corsOrigins'],
+      check: ({ corsOrigins }) => {
+        const found = corsOrigins.find((address) => new URL(address).origin !== address);
+        return found === undefined
+          ? null
+          : `CORS_ORIGINS: ${hidePassword(JSON.stringify(found))} is no origin; as browsers send it: ${new URL(found).origin}`;
+      },
     },
     {
       reads: ['port', 'grpcPort'],

@@ -35,7 +35,7 @@ export interface Job<P = Json> {
   /** From 1. */
   readonly attempt: number;
   readonly maxAttempts: number;
-  /** Element of a `for_each` job; 0 otherwise. */
+  /** Always 0: the number of an element of `for_each`, which this version refuses. */
   readonly instance: number;
   readonly parameters: P;
   /** Output of the single job that this one came from; for several a map of id to output; for a root the workflow's inputs. */

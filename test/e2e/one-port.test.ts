@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { eventually, root, startCoordinator, startStockWorker } from './support/system.ts';
+import { eventually, root, startCoordinator, startProgram, startStockWorker } from './support/system.ts';
 
 const run = promisify(execFile);
 const example = join(root, 'examples/workflow_definitions/data-pipeline.yaml');
@@ -85,4 +85,17 @@ t.test('Connect JSON by curl, REST, and server-sent events on the same port', as
     'and can be resumed',
   );
   for (const path of ['/healthz', '/readyz', '/metrics', '/openapi.json']) t.equal((await fetch(url + path)).status, 200, path);
+});
+
+t.test('the worker and the client of examples/greeter, as the pages start them', async (t) => {
+  const token = { WORKFLOW_TOKEN: 'secret' };
+  const { url } = await startCoordinator(t, [], token);
+  const env = { ...token, COORDINATOR_URL: url };
+  const worker = startProgram(t, 'examples/greeter/worker.ts', [], env);
+  await eventually('the worker is ready', () => worker.output().includes('ready'));
+  const client = startProgram(t, 'examples/greeter/client.ts', [], env);
+  t.equal(await client.exited, 0);
+  t.equal(client.output(), "SUCCEEDED { text: 'hello from greeting' }\n");
+  worker.child.kill('SIGTERM');
+  t.equal(await worker.exited, 0);
 });

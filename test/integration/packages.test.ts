@@ -21,10 +21,23 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/** What brings HTTP, stores and computation for the stock job types, and with them a newer Node: 22.19, as its launcher says. */
-const STOCK = new Set(['@workflow-orchestrator/worker/stock', 'workflow-worker']);
+/** What needs a newer Node than the libraries, as their launchers say: `wf` for its terminal (22.12), the stock worker for HTTP, stores and computation (22.19). */
+const NEWER = new Set(['@workflow-orchestrator/worker/stock', 'workflow-worker', 'wf']);
 /** Entry points that are programs: importing one runs it. */
 const PROGRAMS = new Set(['@workflow-orchestrator/worker/main']);
+
+/** Pages with programs in TypeScript that people copy. */
+const PAGES = ['README.md', 'QUICKSTART.md', 'sdk/README.md', 'worker/README.md'];
+
+/** Those programs, each as a file: they are whole, with what they import. */
+function snippets(): { readonly file: string; readonly text: string }[] {
+  return PAGES.flatMap((page) =>
+    [...readFileSync(join(ROOT, page), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text = ''], index) => ({
+      file: `${page.toLowerCase().replaceAll(/[/.]/g, '-')}-${index + 1}.ts`,
+      text,
+    })),
+  );
+}
 
 /** Uses a stock job type as built, in a process of its own as built. */
 const COMPUTE = `
@@ -136,16 +149,19 @@ t.test('published packages', async (t) => {
         const specifier = `${manifest.name}${entry.slice(1)}`;
         if (PROGRAMS.has(specifier)) continue;
         const script = `console.log(Object.keys(await import('${specifier}')).length)`;
-        const { stdout } = await run(STOCK.has(specifier) ? process.execPath : node, ['--input-type=module', '-e', script], { cwd: user });
+        const { stdout } = await run(NEWER.has(specifier) ? process.execPath : node, ['--input-type=module', '-e', script], { cwd: user });
         t.ok(Number(stdout) > 0, `${specifier} exports something`);
       }
     }
   });
 
-  await t.test('carry their types', async (t) => {
+  await t.test('carry their types, and the programs in the pages fit them', async (t) => {
     const specifiers = PACKAGES.flatMap((name) =>
       Object.keys(manifestOf(name).exports).map((entry) => `${manifestOf(name).name}${entry.slice(1)}`),
     );
+    const programs = snippets();
+    t.ok(programs.length > PAGES.length);
+    for (const { file, text } of programs) writeFileSync(join(user, file), text);
     writeFileSync(join(user, 'all.ts'), specifiers.map((specifier, index) => `export * as p${index} from '${specifier}';\n`).join(''));
     const compilerOptions = {
       noEmit: true,
@@ -154,9 +170,9 @@ t.test('published packages', async (t) => {
       module: 'nodenext',
       target: 'es2022',
       lib: ['es2023', 'dom'],
-      types: [],
+      types: ['node'],
     };
-    writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['all.ts'] }));
+    writeFileSync(join(user, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['all.ts', ...programs.map(({ file }) => file)] }));
     const says = await run(join(BIN, 'tsc'), ['-p', user], { cwd: user }).then(
       () => '',
       ({ stdout }: { stdout: string }) => stdout,
@@ -167,7 +183,7 @@ t.test('published packages', async (t) => {
   await t.test('bring their commands', async (t) => {
     for (const name of PACKAGES) {
       for (const [command, file] of Object.entries(manifestOf(name).bin ?? {})) {
-        const { stdout } = await run(STOCK.has(command) ? process.execPath : node, [join(installed(name), file), '--version'], {
+        const { stdout } = await run(NEWER.has(command) ? process.execPath : node, [join(installed(name), file), '--version'], {
           cwd: user,
         });
         t.match(stdout, manifestOf(name).version, `${command} --version`);

@@ -190,6 +190,10 @@ t.test('the role of the coordinator needs no right to change tables; readers rea
   const asReader = connect(changed(url, { user: reader }));
   t.match(await asReader`select status, count(*) from workflow group by 1`, [{ status: 'RUNNING', count: 1 }]);
   t.equal((await asReader`select * from job`).length, 2);
+  const [, questions = ''] =
+    /```sql\n(select [\s\S]*?)```/.exec(readFileSync(new URL('../../deploy/README.md', import.meta.url), 'utf8')) ?? [];
+  t.ok(questions.includes('from shard'));
+  for (const question of questions.split('\n').filter(Boolean)) t.ok(Array.isArray(await asReader.unsafe(question)), question);
   await t.rejects(asReader`update workflow set status = 'FAILED'`.execute(), { code: '42501' });
   await t.rejects(asReader`select make_partitions('journal', current_date, current_date)`.execute(), { code: '42501' });
   await asReader.end({ timeout: 1 });

@@ -105,7 +105,7 @@ export const FLOORS: readonly Floor[] = [
   },
   {
     folder: 'worker',
-    imports: ['proto', 'sdk/index.ts'],
+    imports: ['proto'],
     packages: 'declared',
     node: 'all',
     because: 'a worker and a coordinator share only the contracts',

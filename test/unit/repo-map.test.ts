@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { FLOORS } from '../repo/floors.ts';
 import { projectFiles, ROOT } from '../repo/source.ts';
 
 /** The section under the heading of the map; null when there is none. */
@@ -36,6 +37,32 @@ t.test('the example in README.md is the file that the quick start runs', async (
   const file = readFileSync(join(ROOT, 'examples/workflow_definitions/data-pipeline.yaml'), 'utf8');
   const trimmed = (text: string): string => text.replace(/[ \t]+$/gm, '').trim();
   t.equal(trimmed(block), trimmed(file));
+});
+
+t.test('test/README.md tells of every folder of the tests', async (t) => {
+  const table = readFileSync(join(ROOT, 'test/README.md'), 'utf8').split(/^## /m)[0] as string;
+  const folders = new Set(projectFiles('test/*/**/*').map((path) => path.split('/')[1] as string));
+  for (const folder of folders) t.ok(table.includes(`\`${folder.replace(/^.*-support$/, '*-support')}/\``), `test/${folder}/`);
+});
+
+t.test('the table of floors in ARCHITECTURE.md is the one that is held', async (t) => {
+  const rows = [...readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8').matchAll(/^\| `([\w/-]+)` \|[^|]*\|([^|]*)\|$/gm)];
+  const told = rows.map(([, folder, imports = '']) => ({
+    folder,
+    imports: [...imports.matchAll(/`([^`]+)`/g)].map(([, name]) => name).sort(),
+  }));
+  const byFolder = (a: { folder?: string | undefined }, b: { folder?: string | undefined }) =>
+    (a.folder ?? '').localeCompare(b.folder ?? '');
+  t.same(told.sort(byFolder), FLOORS.map(({ folder, imports }) => ({ folder, imports: [...imports].sort() })).sort(byFolder));
+});
+
+t.test('the programs in QUICKSTART.md are the files of examples/greeter', async (t) => {
+  const [, ...blocks] = readFileSync(join(ROOT, 'QUICKSTART.md'), 'utf8').split(/```(?:ts|yaml)\n/);
+  const shown = blocks.map((block) => block.slice(0, block.indexOf('```')));
+  for (const file of ['worker.ts', 'client.ts', 'greeting.yaml']) {
+    const text = readFileSync(join(ROOT, 'examples/greeter', file), 'utf8').replace(/^(?:\/\*\*.*\*\/|#.*)\n/, '');
+    t.ok(shown.includes(text), `${file} is shown as it is`);
+  }
 });
 
 t.test('files that the documents link to are there', async (t) => {

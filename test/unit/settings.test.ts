@@ -133,6 +133,25 @@ t.test('listening beyond this machine needs a token or a decision', async (t) =>
   t.equal(listen(['--port', '0', '--grpc-port', '0']), 'ok');
 });
 
+t.test('origins of web pages are as browsers send them', async (t) => {
+  const read = (given: string) => {
+    const resolved = resolveSettings(coordinatorSettings, [], { CORS_ORIGINS: given });
+    return resolved.kind === 'ok' ? resolved.values.corsOrigins : resolved.problems;
+  };
+  t.same(read(''), []);
+  t.same(read('https://ops.example.com,http://localhost:3000'), ['https://ops.example.com', 'http://localhost:3000']);
+  for (const near of [
+    'https://ops.example.com/',
+    'https://OPS.example.com',
+    'https://ops.example.com:443',
+    'https://ops.example.com/page',
+  ]) {
+    t.same(read(`http://a,${near}`), [`CORS_ORIGINS: "${near}" is no origin; as browsers send it: https://ops.example.com`]);
+  }
+  t.match(read('https://me:pass@b'), [/"https:\/\/me:\*+@b" is no origin/]);
+  t.match(read('*'), [/CORS_ORIGINS: "\*": must be a URL/]);
+});
+
 t.test('what people are shown hides secrets', async (t) => {
   const { settings } = coordinatorSettings;
   t.equal(showSetting(settings.token, 'very-secret'), '********');

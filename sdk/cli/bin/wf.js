@@ -27,8 +27,8 @@ if (existsSync(sources) && !/[\\/]node_modules[\\/]/.test(sources)) {
   runSources(existsSync(own) ? own : process.execPath);
 } else if (!existsSync(built)) {
   refuse('this package is not built: npm run build');
-} else if (major < 20) {
-  refuse(`Node ${process.versions.node} is too old: wf needs Node 20 or newer`);
+} else if (major < 22 || (major === 22 && minor < 12)) {
+  refuse(`Node ${process.versions.node} is too old: wf needs Node 22.12 or newer`);
 } else {
   await import(built.href);
 }
