@@ -24,9 +24,10 @@ import { CommitLoop } from './commit-loop.ts';
 import { ShardCore } from './core.ts';
 import { Followers } from './followers.ts';
 import { KeyDesk } from './key-desk.ts';
+import { PendingCalls } from './pending-calls.ts';
 import type { ShardObserver, ShardPorts, ShardStats, StopCause } from './ports.ts';
 import { type FoundWorkflow, foldHistory, readFailure, readShard } from './recovery.ts';
-import { type ClientCommand, type CommandReply, OutcomeUnknown, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
+import { type ClientCommand, type CommandReply, ShardStopped, type Submission, type SubmitReply } from './requests.ts';
 import { Tenure } from './tenure.ts';
 import { WorkerDesk } from './worker-desk.ts';
 import { type Watcher, type WorkflowRecord, WorkflowTable } from './workflow-table.ts';
@@ -81,8 +82,7 @@ export class Shard implements WorkerInbox {
   #alarmAt: number | null = null;
   /** Why it takes no more input; null while it does. */
   #stopped: string | null = null;
-  /** Calls that wait for their answer. */
-  readonly #asking = new Set<(reason: string) => void>();
+  readonly #calls = new PendingCalls();
   #trouble: string | null = null;
 
   private constructor({ store, ownership, acquiredAt, ports, observer, bounds: given }: ShardOptions) {
@@ -245,8 +245,7 @@ export class Shard implements WorkerInbox {
     this.#tenure.stop();
     this.#followers.stop();
     this.#ports.alarm(null, () => {});
-    for (const giveUp of this.#asking) giveUp(reason);
-    this.#asking.clear();
+    this.#calls.giveUp(reason);
   }
 
   attach(worker: AttachedWorker, outbox: WorkerOutbox): void {
@@ -320,19 +319,13 @@ export class Shard implements WorkerInbox {
   /** Answers in a turn, and tells when everything that was decided until then is committed. */
   #ask<T>(answer: (at: number) => T, isRead = false): Promise<T> {
     if (this.#stopped !== null) return Promise.reject(new ShardStopped(this.#stopped));
-    return new Promise((resolve, reject) => {
-      let mayHaveEffect = false;
-      const giveUp = (reason: string): void => reject(mayHaveEffect ? new OutcomeUnknown(reason) : new ShardStopped(reason));
-      this.#asking.add(giveUp);
+    return this.#calls.open((call) =>
       this.#enqueue((at) => {
-        mayHaveEffect = !isRead;
+        if (!isRead) call.decided();
         const reply = answer(at);
-        this.#core.commits.after(() => {
-          this.#asking.delete(giveUp);
-          resolve(reply);
-        });
-      });
-    });
+        this.#core.commits.after(() => call.answer(reply));
+      }),
+    );
   }
 
   #enqueue(input: (at: number) => void): void {

@@ -9,34 +9,12 @@ import t from 'tap';
 import { assignmentBytes } from '../../coordinator/gateway/session/outgoing.ts';
 import { REFUSAL_PAUSE_MS } from '../../coordinator/shard/workers.ts';
 import { graphOf } from '../engine-support/graphs.ts';
-import type { WorkerDouble } from '../shard-support/worker-double.ts';
+import { offered, take, worldWith } from '../shard-support/attempts.ts';
 import { ShardWorld } from '../shard-support/world.ts';
 
 const one = graphOf('a');
 /** Lost with its worker it fails at once. */
 const fragile = graphOf('a', { jobs: { a: { retry: { ...one.jobs[0].retry, maxAttemptsWhenLost: 1 } } } });
-
-async function worldWith(skills: Parameters<ShardWorld['worker']>[1] = {}): Promise<{ world: ShardWorld; worker: WorkerDouble }> {
-  const world = await ShardWorld.open();
-  const worker = world.worker('w1', skills);
-  await world.settle();
-  return { world, worker };
-}
-
-/** The token of the assignment that waits for an answer. */
-function offered(worker: WorkerDouble): string {
-  const [token] = worker.unanswered.keys();
-  if (token === undefined) throw new Error(`${worker.id} was offered nothing; it heard ${worker.heard.join(', ') || 'nothing'}`);
-  return token;
-}
-
-/** Accepts what is offered. The token. */
-async function take(world: ShardWorld, worker: WorkerDouble): Promise<string> {
-  const token = offered(worker);
-  worker.accept(token);
-  await world.settle();
-  return token;
-}
 
 t.test('an attempt: assigned, accepted, ended, acknowledged', async (t) => {
   const { world, worker } = await worldWith();
@@ -406,68 +384,6 @@ t.test('a heartbeat that names what is gone is told so', async (t) => {
   worker.beat({ tokens: ['gone'] });
   await world.settle();
   t.same(worker.heard, ['revoke gone']);
-});
-
-t.test('a cancel is told to the worker at once, again with each heartbeat, and its end is taken', async (t) => {
-  const { world, worker } = await worldWith();
-  const id = await world.start(one);
-  const token = await take(world, worker);
-  worker.heard.length = 0;
-  await world.steer(id, { kind: 'cancel', reason: 'enough', force: false });
-  t.same(worker.heard, [`cancel ${token} enough`]);
-  worker.beat();
-  await world.settle();
-  t.same(worker.heard, [`cancel ${token} enough`, `cancel ${token} enough`]);
-  worker.stopped(token);
-  await world.settle();
-  t.match(world.state(id), { status: 'CANCELLED', jobs: [{ phase: 'CANCELLED', attempts: [{ outcome: 'CANCELLED' }] }] });
-  t.same(world.violations, []);
-});
-
-t.test('a worker that does not obey a cancel loses the attempt after the grace', async (t) => {
-  const { world, worker } = await worldWith();
-  const id = await world.start(one);
-  const token = await take(world, worker);
-  await world.steer(id, { kind: 'cancel', reason: '', force: false });
-  t.equal(world.ports.alarmAt, world.now + limits.cancelGraceMs);
-  await world.advance(limits.cancelGraceMs - 1);
-  t.equal(world.state(id).status, 'RUNNING');
-  await world.advance(1);
-  t.equal(world.state(id).status, 'CANCELLED');
-  t.equal(worker.heard.at(-1), `revoke ${token}`);
-});
-
-t.test('a cancel whose grace ends before anybody accepted leaves no attempt', async (t) => {
-  const { world, worker } = await worldWith();
-  const id = await world.start(one);
-  const token = offered(worker);
-  await world.steer(id, { kind: 'cancel', reason: '', force: false });
-  await world.advance(limits.cancelGraceMs);
-  t.match(world.state(id), { status: 'CANCELLED', jobs: [{ phase: 'CANCELLED', attempts: { length: 0 } }] });
-  t.equal(worker.heard.at(-1), `revoke ${token}`);
-  t.same(world.violations, []);
-});
-
-t.test('a cancel that found the socket gone is told with the first heartbeat after it came back', async (t) => {
-  const { world, worker } = await worldWith();
-  const id = await world.start(one);
-  const token = await take(world, worker);
-  worker.detach();
-  await world.steer(id, { kind: 'cancel', reason: 'enough', force: false });
-  worker.attach();
-  await world.settle();
-  worker.beat();
-  await world.settle();
-  t.ok(worker.heard.includes(`cancel ${token} enough`));
-});
-
-t.test('a rejected assignment of a job that is to stop has what it wanted', async (t) => {
-  const { world, worker } = await worldWith();
-  const id = await world.start(one);
-  await world.steer(id, { kind: 'cancel', reason: '', force: false });
-  worker.reject(offered(worker), 'cancelled');
-  await world.settle();
-  t.match(world.state(id), { status: 'CANCELLED', jobs: [{ attempts: { length: 0 } }] });
 });
 
 t.test('a run timeout takes the attempt from the worker, and the next one follows', async (t) => {
