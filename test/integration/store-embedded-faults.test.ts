@@ -9,33 +9,15 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import t, { type Test } from 'tap';
-import { type EmbeddedOptions, type EmbeddedStore, openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
+import t from 'tap';
+import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
 import type { ArchivedWorkflow, JournalBatch, Ownership } from '../../coordinator/store/store.ts';
 import { fold } from '../engine-support/snapshots.ts';
 import { batchOf, checkpointed, commitAll, loaded, pause, take } from '../store-contract/contract.ts';
 import { definitionOf, plain } from '../store-contract/events.ts';
+import { folder, quiet } from './support/embedded-folder.ts';
 
-const quiet = { info: () => {}, warn: () => {} };
 const { stored, graph } = definitionOf('blue');
-
-/** A folder of the test's own, and stores on it that are closed after it. */
-async function folder(t: Test): Promise<{ dataDir: string; open: (options?: Partial<EmbeddedOptions>) => Promise<EmbeddedStore> }> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'wf-embedded-'));
-  const opened: EmbeddedStore[] = [];
-  t.teardown(async () => {
-    for (const store of opened) await store.close();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
-  return {
-    dataDir,
-    open: async (options = {}) => {
-      const store = await openEmbeddedStore({ dataDir, log: quiet, ...options });
-      opened.push(store);
-      return store;
-    },
-  };
-}
 
 t.test('a folder that cannot be used, and a file that is none of ours, are told in one line', async (t) => {
   const { dataDir } = await folder(t);

@@ -47,7 +47,7 @@ export class EmbeddedArchive implements Archive {
     let message: string | null = null;
     try {
       const rows = workflows.map((workflow) => archiveRow(workflow, clock()));
-      const answer = await writer.call('archive', { rows }, limits.storeCallMs);
+      const answer = await writer.callAlone('archive', { rows }, limits.storeCallMs);
       if (answer.kind === 'failed') message = answer.failure.message;
     } catch (error) {
       message = String(error);

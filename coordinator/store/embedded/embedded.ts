@@ -177,7 +177,7 @@ export class EmbeddedStore implements Store {
     } catch (error) {
       return { kind: 'unavailable', message: `the checkpoint cannot be encoded: ${error}` };
     }
-    const answer = this.#noted('checkpoint', await this.#writer.call('checkpoint', request, limits.storeCallMs));
+    const answer = this.#noted('checkpoint', await this.#writer.callAlone('checkpoint', request, limits.storeCallMs));
     if (answer.kind === 'failed') return { kind: 'unavailable', message: answer.failure.message };
     return { kind: answer.value ? 'kept' : 'fenced' };
   }
