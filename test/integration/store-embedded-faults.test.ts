@@ -2,7 +2,7 @@
  * What becomes of the embedded store when its thread, its file or its disk fails, and when there is too much of everything.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -224,6 +224,79 @@ t.test('a full disk: nothing is written, it is said, and it goes on by itself wh
   const other = await open();
   t.same(plain(await loaded(other)), plain(batches), 'all that was acknowledged, nothing else');
   await other.close();
+});
+
+/** No file of this process may grow beyond this any more; null: as large as it likes. What is written beyond it fails as on a broken disk. */
+function limitFiles(bytes: number | null): void {
+  execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes ?? 'unlimited'}:`], { stdio: 'pipe' });
+}
+
+t.test('an error of the disk while somebody reads the file: the next commit is tried until the log is in the file', async (t) => {
+  const { dataDir, open } = await folder(t);
+  try {
+    limitFiles(null);
+  } catch {
+    return t.pass('SKIPPED: the size of files cannot be limited here');
+  }
+  // A write beyond the limit also sends this, which would end the process.
+  const ignore = (): void => {};
+  process.on('SIGXFSZ', ignore);
+  t.teardown(() => {
+    limitFiles(null);
+    process.off('SIGXFSZ', ignore);
+  });
+  const store = await open();
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1)]);
+  const person = new DatabaseSync(join(dataDir, 'journal.db'), { readOnly: true });
+  person.exec('begin');
+  t.equal(person.prepare('select count(*) as n from journal').get()?.n, 1);
+  await commitAll(store, ownership, [batchOf(2)]);
+  limitFiles(statSync(join(dataDir, 'journal.db-wal')).size);
+  const entries = [{ workflowId: 'wf', firstEventSeq: 1, events: batchOf(1, 1_000).entries[0].events }];
+  t.match(await store.checkpoint(ownership, { number: 1, entries, finish: null }), {
+    kind: 'unavailable',
+    message: /the disk answered with an error/,
+  });
+  limitFiles(null);
+  t.match(await store.commit(ownership, batchOf(3)), {
+    kind: 'aborted',
+    isTransient: true,
+    message: /before the disk error is not in the file yet/,
+  });
+  t.match(store.health(), [{ health: 'DOWN', detail: /commits: what was written before the disk error is not in the file yet/ }]);
+  person.exec('rollback');
+  person.close();
+  t.same(await commitAll(store, ownership, [batchOf(3)]), ['durable']);
+  t.same(plain(await loaded(store)), plain([batchOf(1), batchOf(2), batchOf(3)]));
+});
+
+t.test('a file that cannot be opened for a moment: nothing is damaged, and the same calls work when it can', async (t) => {
+  const { dataDir, open } = await folder(t);
+  const file = join(dataDir, 'journal.db');
+  const hide = (): void => {
+    renameSync(file, `${file}.away`);
+    mkdirSync(file);
+  };
+  const show = (): void => {
+    rmSync(file, { recursive: true });
+    renameSync(`${file}.away`, file);
+  };
+  const store = await open();
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1)]);
+  hide();
+  t.teardown(() => {
+    if (existsSync(`${file}.away`)) show();
+  });
+  await t.rejects(loaded(store), {
+    name: 'StoreUnavailable',
+    message: /journal\.db cannot be opened: the file cannot be opened \(SQLite: [^()]*\)$/,
+  });
+  t.match(store.health(), [{ health: 'DEGRADED', detail: /reads: .*cannot be opened/ }]);
+  show();
+  t.same(plain(await loaded(store)), plain([batchOf(1)]));
+  t.match(store.health(), [{ health: 'OK' }]);
 });
 
 function workflow(number: number, endedAt = 1_800_000_000_000): ArchivedWorkflow {
