@@ -11,7 +11,7 @@ import { Worker } from 'node:worker_threads';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import t from 'tap';
 import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
-import type { ArchivedWorkflow, JournalBatch, Ownership } from '../../coordinator/store/store.ts';
+import type { ArchivedWorkflow, JournalBatch, ListFilter, Ownership } from '../../coordinator/store/store.ts';
 import { fold } from '../engine-support/snapshots.ts';
 import { batchOf, checkpointed, commitAll, loaded, pause, take } from '../store-contract/contract.ts';
 import { definitionOf, plain } from '../store-contract/events.ts';
@@ -325,6 +325,15 @@ function workflow(number: number, endedAt = 1_800_000_000_000): ArchivedWorkflow
   return { state: fold(events), events };
 }
 
+const everything: Omit<ListFilter, 'limit'> = {
+  statuses: new Set(),
+  name: '',
+  submittedAfter: 0,
+  submittedBefore: Number.MAX_SAFE_INTEGER,
+  labels: new Map(),
+  beforeId: '',
+};
+
 t.test('commits overtake checkpoints and rows of the archive that came before them', async (t) => {
   const { dataDir, open } = await folder(t);
   const store = await open();
@@ -372,6 +381,25 @@ t.test('what is old or too much is forgotten, the oldest first, with its labels 
   t.same(['workflow', 'label', 'payload', 'payload_use'].map(count), [40, 40, 40, 40]);
   t.match(db.prepare('select status, attempts from job limit 1').get(), { status: 'PENDING', attempts: 0 }, 'people see jobs as rows');
   db.close();
+});
+
+t.test('sweeps that are asked for at once forget no more than one does, and those that ended together go together', async (t) => {
+  const { open } = await folder(t);
+  const now = Date.now();
+  const store = await open({ archivedMs: 10_000_000, archivedWorkflows: 40 });
+  await store.putDefinition(stored);
+  const end = (index: number): number => (index < 30 ? now - 20_000_000 : now - 1_000 + Math.floor(index / 10));
+  await store.archive.write(Array.from({ length: 95 }, (_, index) => workflow(index, end(index))));
+  t.same(await Promise.all([store.archive.sweep(), store.archive.sweep(), store.archive.sweep()]), [50, 0, 0], 'one is under way');
+  const ids = (await store.archive.list({ ...everything, limit: 100 })).map(({ workflowId }) => workflowId);
+  t.same(
+    ids,
+    Array.from({ length: 45 }, (_, index) => workflow(94 - index).state.id),
+    '40 are kept, and those that ended with the last of them',
+  );
+  t.equal(await store.archive.sweep(), 0);
+  await store.archive.write(Array.from({ length: 10 }, (_, index) => workflow(95 + index, end(95 + index))));
+  t.same(await Promise.all([store.archive.sweep(), store.archive.sweep()]), [10, 0], 'and the next one goes on');
 });
 
 t.test('what a checkpoint stands for is deleted, and the file does not only grow', async (t) => {
