@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
+import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import t from 'tap';
 import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
@@ -168,6 +169,19 @@ t.test('a thread that is not there answers at once that nothing was written', as
     outcome = await store.commit(ownership, batchOf(1));
   }
   t.same(outcome, { kind: 'durable' }, 'the same ownership goes on: nobody else can have had it');
+});
+
+t.test('what cannot be written as bytes is a broken invariant, no outage: commit and checkpoint reject', async (t) => {
+  const { open } = await folder(t);
+  const store = await open();
+  const ownership = await take(store);
+  const events = [{ kind: 'jobSucceeded', at: 1, job: 0, attempt: null, output: null } as unknown as DurableEvent];
+  const entries = [{ workflowId: 'wf', firstEventSeq: 1, events }];
+  await t.rejects(store.commit(ownership, { firstSeq: 1, lastSeq: 1, entries }), { name: 'TypeError' });
+  await t.rejects(store.checkpoint(ownership, { number: 1, entries, finish: null }), { name: 'TypeError' });
+  t.match(store.health(), [{ health: 'OK' }], 'nothing is wrong with the disk');
+  t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable'], 'nothing of it was written');
+  t.match(await store.checkpoint(ownership, { number: 2, entries: [], finish: null }), { kind: 'kept' });
 });
 
 t.test('another program that holds the lock on the file: nothing is written, and it goes on by itself', async (t) => {
