@@ -13,6 +13,7 @@
  *    renewals compare the last event, checkpoints and the archive the last event and the last slice that were answered for (`known.ts`).
  * 7. Every call ends within a deadline of the store's own, whatever happened to what is behind it. None but `load`, `definitions` and the reads of an archive
  *    throws; those throw `StoreUnavailable` when the same call may work later, anything else when what they read is damaged or newer than this code.
+ *    What cannot be written as bytes is no outage but a broken invariant: `commit` and `checkpoint` reject with it.
  */
 import type { DurableEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
 

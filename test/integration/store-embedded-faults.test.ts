@@ -2,40 +2,23 @@
  * What becomes of the embedded store when its thread, its file or its disk fails, and when there is too much of everything.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
+import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
-import t, { type Test } from 'tap';
-import { type EmbeddedOptions, type EmbeddedStore, openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
-import type { ArchivedWorkflow, JournalBatch, Ownership } from '../../coordinator/store/store.ts';
+import t from 'tap';
+import { openEmbeddedStore } from '../../coordinator/store/embedded/embedded.ts';
+import type { ArchivedWorkflow, JournalBatch, ListFilter, Ownership } from '../../coordinator/store/store.ts';
 import { fold } from '../engine-support/snapshots.ts';
 import { batchOf, checkpointed, commitAll, loaded, pause, take } from '../store-contract/contract.ts';
 import { definitionOf, plain } from '../store-contract/events.ts';
+import { folder, quiet } from './support/embedded-folder.ts';
 
-const quiet = { info: () => {}, warn: () => {} };
 const { stored, graph } = definitionOf('blue');
-
-/** A folder of the test's own, and stores on it that are closed after it. */
-async function folder(t: Test): Promise<{ dataDir: string; open: (options?: Partial<EmbeddedOptions>) => Promise<EmbeddedStore> }> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'wf-embedded-'));
-  const opened: EmbeddedStore[] = [];
-  t.teardown(async () => {
-    for (const store of opened) await store.close();
-    rmSync(dataDir, { recursive: true, force: true });
-  });
-  return {
-    dataDir,
-    open: async (options = {}) => {
-      const store = await openEmbeddedStore({ dataDir, log: quiet, ...options });
-      opened.push(store);
-      return store;
-    },
-  };
-}
 
 t.test('a folder that cannot be used, and a file that is none of ours, are told in one line', async (t) => {
   const { dataDir } = await folder(t);
@@ -188,6 +171,19 @@ t.test('a thread that is not there answers at once that nothing was written', as
   t.same(outcome, { kind: 'durable' }, 'the same ownership goes on: nobody else can have had it');
 });
 
+t.test('what cannot be written as bytes is a broken invariant, no outage: commit and checkpoint reject', async (t) => {
+  const { open } = await folder(t);
+  const store = await open();
+  const ownership = await take(store);
+  const events = [{ kind: 'jobSucceeded', at: 1, job: 0, attempt: null, output: null } as unknown as DurableEvent];
+  const entries = [{ workflowId: 'wf', firstEventSeq: 1, events }];
+  await t.rejects(store.commit(ownership, { firstSeq: 1, lastSeq: 1, entries }), { name: 'TypeError' });
+  await t.rejects(store.checkpoint(ownership, { number: 1, entries, finish: null }), { name: 'TypeError' });
+  t.match(store.health(), [{ health: 'OK' }], 'nothing is wrong with the disk');
+  t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable'], 'nothing of it was written');
+  t.match(await store.checkpoint(ownership, { number: 2, entries: [], finish: null }), { kind: 'kept' });
+});
+
 t.test('another program that holds the lock on the file: nothing is written, and it goes on by itself', async (t) => {
   const { dataDir, open } = await folder(t);
   const store = await open();
@@ -244,6 +240,79 @@ t.test('a full disk: nothing is written, it is said, and it goes on by itself wh
   await other.close();
 });
 
+/** No file of this process may grow beyond this any more; null: as large as it likes. What is written beyond it fails as on a broken disk. */
+function limitFiles(bytes: number | null): void {
+  execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes ?? 'unlimited'}:`], { stdio: 'pipe' });
+}
+
+t.test('an error of the disk while somebody reads the file: the next commit is tried until the log is in the file', async (t) => {
+  const { dataDir, open } = await folder(t);
+  try {
+    limitFiles(null);
+  } catch {
+    return t.pass('SKIPPED: the size of files cannot be limited here');
+  }
+  // A write beyond the limit also sends this, which would end the process.
+  const ignore = (): void => {};
+  process.on('SIGXFSZ', ignore);
+  t.teardown(() => {
+    limitFiles(null);
+    process.off('SIGXFSZ', ignore);
+  });
+  const store = await open();
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1)]);
+  const person = new DatabaseSync(join(dataDir, 'journal.db'), { readOnly: true });
+  person.exec('begin');
+  t.equal(person.prepare('select count(*) as n from journal').get()?.n, 1);
+  await commitAll(store, ownership, [batchOf(2)]);
+  limitFiles(statSync(join(dataDir, 'journal.db-wal')).size);
+  const entries = [{ workflowId: 'wf', firstEventSeq: 1, events: batchOf(1, 1_000).entries[0].events }];
+  t.match(await store.checkpoint(ownership, { number: 1, entries, finish: null }), {
+    kind: 'unavailable',
+    message: /the disk answered with an error/,
+  });
+  limitFiles(null);
+  t.match(await store.commit(ownership, batchOf(3)), {
+    kind: 'aborted',
+    isTransient: true,
+    message: /before the disk error is not in the file yet/,
+  });
+  t.match(store.health(), [{ health: 'DOWN', detail: /commits: what was written before the disk error is not in the file yet/ }]);
+  person.exec('rollback');
+  person.close();
+  t.same(await commitAll(store, ownership, [batchOf(3)]), ['durable']);
+  t.same(plain(await loaded(store)), plain([batchOf(1), batchOf(2), batchOf(3)]));
+});
+
+t.test('a file that cannot be opened for a moment: nothing is damaged, and the same calls work when it can', async (t) => {
+  const { dataDir, open } = await folder(t);
+  const file = join(dataDir, 'journal.db');
+  const hide = (): void => {
+    renameSync(file, `${file}.away`);
+    mkdirSync(file);
+  };
+  const show = (): void => {
+    rmSync(file, { recursive: true });
+    renameSync(`${file}.away`, file);
+  };
+  const store = await open();
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1)]);
+  hide();
+  t.teardown(() => {
+    if (existsSync(`${file}.away`)) show();
+  });
+  await t.rejects(loaded(store), {
+    name: 'StoreUnavailable',
+    message: /journal\.db cannot be opened: the file cannot be opened \(SQLite: [^()]*\)$/,
+  });
+  t.match(store.health(), [{ health: 'DEGRADED', detail: /reads: .*cannot be opened/ }]);
+  show();
+  t.same(plain(await loaded(store)), plain([batchOf(1)]));
+  t.match(store.health(), [{ health: 'OK' }]);
+});
+
 function workflow(number: number, endedAt = 1_800_000_000_000): ArchivedWorkflow {
   const id = `01KB${String(number).padStart(22, '0')}`;
   const inputs = { encoding: 'json', data: new TextEncoder().encode('{}') };
@@ -269,6 +338,15 @@ function workflow(number: number, endedAt = 1_800_000_000_000): ArchivedWorkflow
   ] as const;
   return { state: fold(events), events };
 }
+
+const everything: Omit<ListFilter, 'limit'> = {
+  statuses: new Set(),
+  name: '',
+  submittedAfter: 0,
+  submittedBefore: Number.MAX_SAFE_INTEGER,
+  labels: new Map(),
+  beforeId: '',
+};
 
 t.test('commits overtake checkpoints and rows of the archive that came before them', async (t) => {
   const { dataDir, open } = await folder(t);
@@ -317,6 +395,25 @@ t.test('what is old or too much is forgotten, the oldest first, with its labels 
   t.same(['workflow', 'label', 'payload', 'payload_use'].map(count), [40, 40, 40, 40]);
   t.match(db.prepare('select status, attempts from job limit 1').get(), { status: 'PENDING', attempts: 0 }, 'people see jobs as rows');
   db.close();
+});
+
+t.test('sweeps that are asked for at once forget no more than one does, and those that ended together go together', async (t) => {
+  const { open } = await folder(t);
+  const now = Date.now();
+  const store = await open({ archivedMs: 10_000_000, archivedWorkflows: 40 });
+  await store.putDefinition(stored);
+  const end = (index: number): number => (index < 30 ? now - 20_000_000 : now - 1_000 + Math.floor(index / 10));
+  await store.archive.write(Array.from({ length: 95 }, (_, index) => workflow(index, end(index))));
+  t.same(await Promise.all([store.archive.sweep(), store.archive.sweep(), store.archive.sweep()]), [50, 0, 0], 'one is under way');
+  const ids = (await store.archive.list({ ...everything, limit: 100 })).map(({ workflowId }) => workflowId);
+  t.same(
+    ids,
+    Array.from({ length: 45 }, (_, index) => workflow(94 - index).state.id),
+    '40 are kept, and those that ended with the last of them',
+  );
+  t.equal(await store.archive.sweep(), 0);
+  await store.archive.write(Array.from({ length: 10 }, (_, index) => workflow(95 + index, end(95 + index))));
+  t.same(await Promise.all([store.archive.sweep(), store.archive.sweep()]), [10, 0], 'and the next one goes on');
 });
 
 t.test('what a checkpoint stands for is deleted, and the file does not only grow', async (t) => {

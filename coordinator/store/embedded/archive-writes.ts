@@ -63,18 +63,15 @@ function put(db: Database, row: ArchiveRow): void {
   }
 }
 
-/** Forgets ended workflows; how many. */
-export function* retire(db: Database, request: WriterCalls['retire'][0]): Generator<undefined, number> {
-  const { endedBefore } = request;
-  let { excess } = request;
+/** Forgets the workflows that ended before a time; how many. */
+export function* retire(db: Database, { endedBefore }: WriterCalls['retire'][0]): Generator<undefined, number> {
   let retired = 0;
   for (;;) {
     const gone = db.transaction('LATER', () => {
-      const oldest = db
-        .sql('select rowid, id, ended_at, labels from workflow where ended_at is not null order by ended_at limit ?')
-        .all(PIECE_ROWS);
-      const rows = oldest.filter(({ ended_at }, index) => Number(ended_at) < endedBefore || index < excess);
-      for (const { rowid, id, labels } of rows as { rowid: number; id: string; labels: string }[]) {
+      const rows = db
+        .sql('select rowid, id, labels from workflow where ended_at < ? order by ended_at limit ?')
+        .all(endedBefore, PIECE_ROWS) as { rowid: number; id: string; labels: string }[];
+      for (const { rowid, id, labels } of rows) {
         if (labels !== '{}')
           db.sql('delete from label where workflow_id = ? and (key, value) in (select key, value from json_each(?))').run(id, labels);
         dropPayloads(db, 'w', id);
@@ -82,7 +79,6 @@ export function* retire(db: Database, request: WriterCalls['retire'][0]): Genera
       }
       return rows.length;
     });
-    excess -= gone;
     retired += gone;
     if (gone < PIECE_ROWS) return retired;
     yield;

@@ -1,7 +1,8 @@
 /**
  * The archive of the embedded store, on the side that asks the threads.
  *
- * Invariant: what has ended is forgotten only when it is older than `limits.archivedMs`, or when there are more than `limits.archivedWorkflows` that ended later.
+ * Invariant: what has ended is forgotten only when it is older than `limits.archivedMs`, or when there are as many as `limits.archivedWorkflows` that ended later.
+ * So the threads are told up to which time, never how many: a time is as right when it is late, or comes twice.
  */
 import { limits } from '@workflow-orchestrator/proto/limits';
 import type { EntryReader } from '../journal.ts';
@@ -15,6 +16,7 @@ import type { HealthOfTier } from './tier-health.ts';
 /** How long what has ended is kept, and how much of it. */
 export interface Retention {
   readonly archivedMs: number;
+  /** At least one. Those that ended in the same millisecond as the oldest of them are kept too. */
   readonly archivedWorkflows: number;
 }
 
@@ -35,6 +37,7 @@ export class EmbeddedArchive implements Archive {
   readonly #ports: ArchivePorts;
   readonly #retention: Retention;
   readonly #readers: ReaderPool;
+  #isSweeping = false;
 
   constructor(ports: ArchivePorts, retention: Retention) {
     this.#ports = ports;
@@ -47,7 +50,7 @@ export class EmbeddedArchive implements Archive {
     let message: string | null = null;
     try {
       const rows = workflows.map((workflow) => archiveRow(workflow, clock()));
-      const answer = await writer.call('archive', { rows }, limits.storeCallMs);
+      const answer = await writer.callAlone('archive', { rows }, limits.storeCallMs);
       if (answer.kind === 'failed') message = answer.failure.message;
     } catch (error) {
       message = String(error);
@@ -85,12 +88,22 @@ export class EmbeddedArchive implements Archive {
     }
   }
 
-  /** Forgets what is kept no longer; how many. */
+  /** Forgets what is kept no longer; how many. Nothing while an earlier sweep is under way. Rejects when the archive cannot be read. */
   async sweep(): Promise<number> {
+    if (this.#isSweeping) return 0;
+    this.#isSweeping = true;
+    try {
+      return await this.#forget();
+    } finally {
+      this.#isSweeping = false;
+    }
+  }
+
+  async #forget(): Promise<number> {
     const { writer, health, clock, read } = this.#ports;
     const { archivedMs, archivedWorkflows } = this.#retention;
-    const excess = Math.max(0, (await read('ended', null)) - archivedWorkflows);
-    const answer = await writer.call('retire', { endedBefore: clock() - archivedMs, excess }, RETIRE_MS);
+    const oldestKept = (await read('endedAt', { place: archivedWorkflows })) ?? 0;
+    const answer = await writer.callAlone('retire', { endedBefore: Math.max(clock() - archivedMs, oldestKept) }, RETIRE_MS);
     health.note('upkeep', answer.kind === 'failed' ? answer.failure.message : null);
     return answer.kind === 'failed' ? 0 : answer.value;
   }

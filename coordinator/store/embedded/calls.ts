@@ -101,8 +101,8 @@ export interface WriterCalls {
     boolean,
   ];
   archive: [{ readonly rows: readonly ArchiveRow[] }, null];
-  /** Forgets ended workflows, the oldest first: those that ended before a time, and some more. */
-  retire: [{ readonly endedBefore: number; readonly excess: number }, number];
+  /** Forgets the workflows that ended before a time, the oldest first; how many. */
+  retire: [{ readonly endedBefore: number }, number];
   /** The log has been written back, but for what came meanwhile. */
   writtenBack: [null, null];
 }
@@ -119,7 +119,8 @@ export interface ReaderCalls {
   byKeys: [{ readonly keys: readonly string[] }, readonly (readonly [key: string, workflowId: string, requestHash: string])[]];
   list: [ListQuery, readonly WorkflowRow[]];
   openSeqs: [{ readonly afterId: string }, readonly (readonly [workflowId: string, seq: number])[]];
-  ended: [null, number];
+  /** When the workflow ended that is at this place, from 1, counted from the latest end; null when there are fewer. */
+  endedAt: [{ readonly place: number }, number | null];
   writeBack: [null, number];
 }
 

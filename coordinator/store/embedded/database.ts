@@ -6,7 +6,7 @@
  * 2. `commit` of a DURABLE transaction returns after the disk has it; of any other it may be lost in a power failure, yet never before what came before it.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { CommitFailed, failureOf } from './failure.ts';
+import { CommitFailed, failureOf, NotNow } from './failure.ts';
 import { APPLICATION_ID, MIGRATIONS } from './schema.ts';
 
 /** Time to wait for a lock that another program holds: well below a commit's deadline. */
@@ -103,7 +103,7 @@ export class Database {
     this.close();
     this.#db = connect(this.path);
     this.#isSynced = true;
-    if (this.writeBack(true) > 0) throw new Error('what was written before the disk error is not in the file yet');
+    if (this.writeBack(true) > 0) throw new NotNow('what was written before the disk error is not in the file yet');
   }
 
   close(): void {
@@ -127,14 +127,16 @@ export class Database {
 }
 
 function connect(path: string): DatabaseSync {
+  let db: DatabaseSync | null = null;
   try {
-    const db = new DatabaseSync(path, { timeout: BUSY_MS, enableForeignKeyConstraints: false });
+    db = new DatabaseSync(path, { timeout: BUSY_MS, enableForeignKeyConstraints: false });
     // Writing back is done by the other thread, so that no commit pays for it.
     db.exec(
       `pragma synchronous = full; pragma wal_autocheckpoint = 0; pragma journal_size_limit = ${LOG_KEPT_BYTES}; pragma cache_size = -16384`,
     );
     return db;
   } catch (error) {
+    db?.close();
     throw new Error(`${path} cannot be opened: ${failureOf(error).message}`, { cause: error });
   }
 }

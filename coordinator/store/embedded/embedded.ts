@@ -126,12 +126,8 @@ export class EmbeddedStore implements Store {
   }
 
   async commit({ epoch, termId }: Ownership, { firstSeq, lastSeq, entries }: JournalBatch): Promise<CommitOutcome> {
-    let record: ReturnType<typeof encoded>;
-    try {
-      record = encoded(entries);
-    } catch (error) {
-      return { kind: 'aborted', isTransient: false, message: `the batch cannot be encoded: ${error}` };
-    }
+    // What cannot be written as bytes is nobody's outage: it rejects.
+    const record = encoded(entries);
     const request = { epoch, termId, firstSeq, lastSeq, record };
     const { buffer } = record.body;
     const given = buffer instanceof ArrayBuffer && buffer.byteLength === record.body.byteLength ? [buffer] : [];
@@ -170,14 +166,10 @@ export class EmbeddedStore implements Store {
   }
 
   async checkpoint({ epoch, termId }: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
-    let request: WriterCalls['checkpoint'][0];
-    try {
-      const rows = entries.map((entry) => ({ workflowId: entry.workflowId, ...encoded([entry]) }));
-      request = { epoch, termId, number, rows, finish: finish === null ? null : { seq: finish.seq, ended: JSON.stringify(finish.ended) } };
-    } catch (error) {
-      return { kind: 'unavailable', message: `the checkpoint cannot be encoded: ${error}` };
-    }
-    const answer = this.#noted('checkpoint', await this.#writer.call('checkpoint', request, limits.storeCallMs));
+    const rows = entries.map((entry) => ({ workflowId: entry.workflowId, ...encoded([entry]) }));
+    const ends = finish === null ? null : { seq: finish.seq, ended: JSON.stringify(finish.ended) };
+    const request = { epoch, termId, number, rows, finish: ends };
+    const answer = this.#noted('checkpoint', await this.#writer.callAlone('checkpoint', request, limits.storeCallMs));
     if (answer.kind === 'failed') return { kind: 'unavailable', message: answer.failure.message };
     return { kind: answer.value ? 'kept' : 'fenced' };
   }

@@ -22,6 +22,9 @@ export class CommitFailed extends Error {
   }
 }
 
+/** It cannot be done now, and may at another time; nothing was begun. */
+export class NotNow extends Error {}
+
 /** Primary result codes of SQLite, with what people are told. */
 const MEANINGS: ReadonlyMap<number, readonly [string, boolean]> = new Map([
   [5, ['another program holds a lock on the file', true]],
@@ -38,15 +41,15 @@ const BUSY = 5;
 const IO_ERROR = 10;
 const FULL = 13;
 
-/** What `error`, thrown by a call of `node:sqlite`, means. */
+/** What `error`, thrown by a call of `node:sqlite` or by whoever says more about such an error, its `cause`, means. */
 export function failureOf(error: unknown): Failure {
   const inCommit = error instanceof CommitFailed;
-  const cause = inCommit ? error.cause : error;
-  const { message = String(cause), errcode } = cause as { message?: string; errcode?: number };
-  const code = errcode === undefined ? -1 : errcode & 0xff;
-  const [meaning, isTransient] = MEANINGS.get(code) ?? ['', false];
+  const said = (inCommit ? error.cause : error) as { message?: string; errcode?: number; cause?: { errcode?: number } };
+  const { message = String(said), errcode, cause } = said;
+  const code = (errcode ?? cause?.errcode ?? -1) & 0xff;
+  const [meaning, isTransient] = MEANINGS.get(code) ?? ['', error instanceof NotNow];
   return {
-    message: meaning === '' ? message : `${meaning} (SQLite: ${message})`,
+    message: meaning === '' || errcode === undefined ? message : `${meaning} (SQLite: ${message})`,
     isTransient,
     // A COMMIT that ran out of room, or never got its lock, has not written the frame that makes the rest count. Of any other, nobody knows what the disk has.
     isCertain: !inCommit || code === FULL || code === BUSY,

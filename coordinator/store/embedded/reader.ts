@@ -100,7 +100,12 @@ const ANSWERS: Answers = {
         seq: number;
       }[]
     ).map(({ id, seq }) => [id, seq] as const),
-  ended: () => Number(database().sql('select count(*) as n from workflow where ended_at is not null').get()?.n),
+  endedAt: ({ place }) => {
+    const row = database()
+      .sql('select ended_at from workflow where ended_at is not null order by ended_at desc limit 1 offset ?')
+      .get(place - 1);
+    return row === undefined ? null : Number(row.ended_at);
+  },
   writeBack: () => database().writeBack(false),
 };
 

@@ -4,6 +4,7 @@
  * Invariants
  * 1. Every call answers: with what the thread said, or with a failure when its deadline has passed or the thread has died. None rejects.
  * 2. A new thread is started only after the one before it has ended, so that two never write.
+ * 3. A call whose deadline has passed is still the thread's to do. What is large is asked for alone (`callAlone`), so that it does not pile up while a disk hangs.
  */
 import type { Worker } from 'node:worker_threads';
 import type { Call, ThreadMessage } from './calls.ts';
@@ -36,6 +37,8 @@ export class StoreThread<Calls extends { [K in keyof Calls]: readonly [unknown, 
   readonly #spawn: () => Worker;
   readonly #events: ThreadEvents;
   readonly #pending = new Map<number, Pending>();
+  /** By id, the kinds of the calls that the thread has not answered, also of those that nobody waits for any more. */
+  readonly #unanswered = new Map<number, string>();
   #worker: Worker | null = null;
   #isReady = false;
   #isClosed = false;
@@ -79,7 +82,14 @@ export class StoreThread<Calls extends { [K in keyof Calls]: readonly [unknown, 
       }, deadlineMs);
       this.#pending.set(id, { settle: resolve as Pending['settle'], timer });
       worker.postMessage({ id, kind, request } satisfies Call, transfer);
+      this.#unanswered.set(id, kind);
     });
+  }
+
+  /** Asks the thread, unless it has not answered an earlier call of this kind: then nothing is asked. */
+  callAlone<K extends keyof Calls & string>(kind: K, request: Calls[K][0], deadlineMs: number): Promise<Answer<Calls[K][1]>> {
+    if (![...this.#unanswered.values()].includes(kind)) return this.call(kind, request, deadlineMs);
+    return Promise.resolve({ kind: 'failed', failure: failure('the disk has not answered the one before it', true, true) });
   }
 
   /** Ends the thread once it has answered what it was asked; it is left to itself when that takes too long. */
@@ -112,8 +122,10 @@ export class StoreThread<Calls extends { [K in keyof Calls]: readonly [unknown, 
       switch (message.kind) {
         case 'answer':
           this.#restarts = 0;
+          this.#unanswered.delete(message.id);
           return this.#settle(message.id, { kind: 'answer', value: message.value });
         case 'failed':
+          this.#unanswered.delete(message.id);
           return this.#settle(message.id, { kind: 'failed', failure: message.failure });
         case 'ready':
           this.#isReady = !this.#isClosed;
@@ -135,6 +147,7 @@ export class StoreThread<Calls extends { [K in keyof Calls]: readonly [unknown, 
     const wasReady = this.#isReady;
     this.#worker = null;
     this.#isReady = false;
+    this.#unanswered.clear();
     this.#ended?.();
     if (this.#isClosed) return;
     this.#failAll(`the store's thread has died: ${why}`);

@@ -90,18 +90,25 @@ export function putDefinition(db: Database, { hash, name, yaml, registeredAt }: 
   });
 }
 
-/** The latest slice of the owner: what is under way for longer ends with this thread. */
+/** The latest slice that an owner wrote something of. What is under way for longer ends before its next piece, or with this thread. */
 let latest = { epoch: 0, number: 0 };
 
-/** Keeps a slice, piece by piece; false when the term has not got the shard any more. */
-export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0]): Generator<undefined, boolean> {
-  const { rows, finish, epoch, number } = request;
-  if (epoch === latest.epoch && number < latest.number) return false;
+/** Whether the slice may write: the owner has the shard, and none after this slice has begun. From then on none before it may. */
+function isLatest(shard: ShardRow, slice: WriterCalls['checkpoint'][0]): boolean {
+  const { epoch, number } = slice;
+  // Who holds the shard has the highest epoch there was, so that `latest` only goes forward.
+  if (!holds(shard, slice) || (epoch === latest.epoch && number < latest.number)) return false;
   latest = { epoch, number };
+  return true;
+}
+
+/** Keeps a slice, piece by piece; false when it is not this slice's to write, or not any more: each piece asks anew. */
+export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0]): Generator<undefined, boolean> {
+  const { rows, finish } = request;
   let at = 0;
   while (at < rows.length) {
-    const isHeld = db.transaction('LATER', () => {
-      if (!holds(shardOf(db), request)) return false;
+    const isKept = db.transaction('LATER', () => {
+      if (!isLatest(shardOf(db), request)) return false;
       for (let bytes = 0, count = 0; at < rows.length && count < PIECE_ROWS && bytes < PIECE_BYTES; at++, count++) {
         const { workflowId, codec, crc, body, payloads } = rows[at];
         dropPayloads(db, 'c', workflowId, payloads);
@@ -111,11 +118,11 @@ export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0])
       }
       return true;
     });
-    if (!isHeld) return false;
+    if (!isKept) return false;
     yield;
   }
   return db.transaction('LATER', () => {
-    if (!holds(shardOf(db), request)) return false;
+    if (!isLatest(shardOf(db), request)) return false;
     if (finish !== null) {
       // Rows are deleted afterwards, a few at a time; that they do not count any more is said here.
       db.sql('update shard set checkpoint_seq = max(checkpoint_seq, ?)').run(finish.seq);
