@@ -161,8 +161,7 @@ export class Shard implements WorkerInbox {
 
   /** Ended workflows in the archive, in memory or not. Rejects with `StoreUnavailable`. */
   async listArchived(filter: ListFilter): Promise<readonly WorkflowState[]> {
-    const entries = (await this.#archive?.list(filter)) ?? [];
-    return entries.map((entry) => foldHistory(entry).state);
+    return ((await this.#archive?.list(filter)) ?? []).map((entry) => foldHistory(entry).state);
   }
 
   /** Steers one workflow. Rejects with `ShardStopped` and `OutcomeUnknown`. */
@@ -302,7 +301,7 @@ export class Shard implements WorkerInbox {
   }
 
   #overload(submissions: number): string | null {
-    const { inboxCommands, inboxBytes } = this.#bounds;
+    const { inboxCommands, inboxBytes, unarchivedWorkflows } = this.#bounds;
     const { backlogEvents, backlogBytes, committedSeq, toldSeq } = this.#core.commits;
     if (this.#inbox.length + submissions > inboxCommands || backlogEvents >= inboxCommands) {
       return `${inboxCommands} commands wait (limit inboxCommands)`;
@@ -310,7 +309,6 @@ export class Shard implements WorkerInbox {
     // While the lease cannot be renewed, what is committed is told to nobody: its answers and events wait in memory.
     if (committedSeq - toldSeq >= inboxCommands) return `the answers of ${inboxCommands} events wait for the lease (limit inboxCommands)`;
     if (backlogBytes >= inboxBytes) return `${inboxBytes} bytes wait to be committed (limit inboxBytes)`;
-    const { unarchivedWorkflows } = this.#bounds;
     return this.#table.unarchived < unarchivedWorkflows
       ? null
       : `${unarchivedWorkflows} ended workflows wait to be archived (limit unarchivedWorkflows)`;
