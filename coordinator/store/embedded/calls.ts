@@ -110,7 +110,7 @@ export interface WriterCalls {
 /** Calls of the reader. */
 export interface ReaderCalls {
   head: [null, Head];
-  journal: [{ readonly afterSeq: number }, readonly JournalRow[]];
+  journal: [{ readonly afterSeq: number; readonly untilSeq: number }, readonly JournalRow[]];
   checkpoint: [{ readonly afterId: string }, { readonly rows: readonly WorkflowRow[]; readonly isLast: boolean; readonly lastId: string }];
   payloads: [{ readonly hashes: readonly string[] }, readonly (readonly [string, Uint8Array])[]];
   definitions: [null, readonly StoredDefinition[]];

@@ -115,8 +115,10 @@ export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0])
     yield;
   }
   return db.transaction('LATER', () => {
-    if (!holds(shardOf(db), request)) return false;
+    const shard = shardOf(db);
+    if (!holds(shard, request)) return false;
     if (finish !== null) {
+      if (finish.seq > shard.last_seq) return false;
       // Rows are deleted afterwards, a few at a time; that they do not count any more is said here.
       db.sql('update shard set checkpoint_seq = max(checkpoint_seq, ?)').run(finish.seq);
       if (finish.ended !== '[]') db.sql('insert into checkpoint_ended (ids) values (?)').run(finish.ended);

@@ -155,7 +155,7 @@ export class RedisStore implements Store {
 
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const { seq, slice } = this.#known;
-    const args: Argument[] = [this.#known.sliceOf(number), slice, seq, entries.length];
+    const args: Argument[] = [this.#known.sliceOf(number), slice, Math.max(seq, finish?.seq ?? 0), entries.length];
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
     if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
     try {
