@@ -91,6 +91,24 @@ export function tenureCases(on: Case): void {
     t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable']);
   });
 
+  on('every acquisition, and every reclaim, has a term of its own, also in one process', async (t, harness, store) => {
+    const owned = [await take(store), await take(store)];
+    for (let times = 0; times < 2; times++) {
+      const reclaim = await store.reclaim(owned.at(-1)!);
+      if (reclaim.kind !== 'reclaimed') return t.fail(reclaim.message);
+      owned.push(reclaim.ownership);
+    }
+    owned.push(await take(store));
+    await store.close();
+    const other = await harness.open();
+    const last = await take(other);
+    const terms = owned.map(({ termId }) => termId);
+    t.equal(new Set([...terms, last.termId]).size, owned.length + 1);
+    // As where a database that went back in time has given an epoch twice: the term alone tells them apart.
+    for (const termId of terms) t.same(await commitAll(other, { ...last, termId }, [batchOf(1)]), ['fenced']);
+    t.same(await commitAll(other, last, [batchOf(1)]), ['durable']);
+  });
+
   on('a checkpoint stands for the batches before it, once it is finished', async (t, harness, store) => {
     if (!store.needsCheckpoints) return t.pass('it keeps none');
     const ownership = await take(store);
