@@ -30,11 +30,10 @@ import { EmbeddedArchive, type Retention } from './archive.ts';
 import { encoded } from './archive-row.ts';
 import type { Head, JournalRow, ReaderCalls, ThreadMessage, WriterCalls } from './calls.ts';
 import { type Folder, takeFolder } from './folder.ts';
-
-export { FolderInUse } from './folder.ts';
-
 import { type Answer, StoreThread } from './store-thread.ts';
 import { type Area, HealthOfTier } from './tier-health.ts';
+
+export { FolderInUse } from './folder.ts';
 
 /** What is said to people. */
 export interface EmbeddedLog {

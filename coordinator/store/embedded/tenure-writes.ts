@@ -57,7 +57,7 @@ export function reclaim(db: Database, request: WriterCalls['reclaim'][0]): Write
     const next = { epoch: request.epoch + 1, termId: request.nextTermId };
     if (holds(shard, request)) db.sql('update shard set epoch = ?, term_id = ?').run(next.epoch, next.termId);
     else if (!holds(shard, next)) return { isHeld: false };
-    return { isHeld: true, lastSeq: shard.last_seq, epoch: next.epoch };
+    return { isHeld: true, lastSeq: shard.last_seq };
   });
 }
 

@@ -126,7 +126,8 @@ export class RedisStore implements Store {
       if (word === 'gap') {
         return { kind: 'aborted', isTransient: false, message: `batch starts at ${firstSeq}, the journal ends at ${at}` };
       }
-      this.#chain = chain;
+      // As in `Known`: the answer of a term that does not count any more says nothing of the journal of the one that does.
+      if (ownership.termId === this.#known.termId) this.#chain = chain;
       this.#known.committed(ownership.termId, lastSeq);
       return { kind: 'durable' };
     } catch (error) {
