@@ -3,7 +3,7 @@
  *
  * Invariant: an event is folded once, in order, and only if it can have happened, or the reading fails with `JournalDamaged`. A checkpoint may be ahead of
  * the place from which the journal is read (it is written while workflows go on), so events that are already in are passed over; one that is missing means
- * that the journal is damaged.
+ * that the journal is damaged. What was read must end at the last event that was committed, be it in a batch or in the checkpoint.
  */
 import { JournalDamaged, replay, type WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { type JournalEntry, type Ownership, type Store, StoreUnavailable } from '../store/store.ts';
@@ -41,21 +41,24 @@ export function foldHistory(entry: JournalEntry): FoundWorkflow {
 export async function readShard(store: Store, ownership: Ownership): Promise<FoundWorkflows> {
   const found = new Map<string, FoundWorkflow>();
   let lastAt = 0;
-  let lastSeq: number | null = null;
+  let lastSeq = 0;
   let tailEvents = 0;
   for await (const part of store.load()) {
+    if (part.kind === 'place') {
+      lastSeq = part.seq;
+      continue;
+    }
     if (part.kind === 'checkpoint') {
       for (const entry of part.entries) lastAt = Math.max(lastAt, fold(found, entry, entry.events.length));
       continue;
     }
     const { firstSeq, entries } = part.batch;
-    if (lastSeq !== null && firstSeq !== lastSeq + 1)
-      throw new JournalDamaged(`the journal is damaged: event ${firstSeq} comes after ${lastSeq}`);
+    if (firstSeq !== lastSeq + 1) throw new JournalDamaged(`the journal is damaged: event ${firstSeq} comes after ${lastSeq}`);
     lastSeq = part.batch.lastSeq;
     tailEvents += lastSeq - firstSeq + 1;
     for (const entry of entries) lastAt = Math.max(lastAt, fold(found, entry, 0));
   }
-  if (lastSeq !== null && lastSeq !== ownership.lastSeq) {
+  if (lastSeq !== ownership.lastSeq) {
     throw new JournalDamaged(`the journal is damaged: it ends at event ${lastSeq}, and ${ownership.lastSeq} were committed`);
   }
   const workflows = [...found.values()];

@@ -7,7 +7,8 @@
  * 2. Batches are numbered without gaps: `firstSeq` is one more than the last batch's `lastSeq`. A batch that does not follow is refused.
  * 3. Only the latest ownership may commit: a commit under an older epoch is answered `fenced` and changes nothing. `termId` is drawn anew for each
  *    ownership, so that two that believe to have the same epoch (a database that went back in time) are still told apart.
- * 4. `load` gives back exactly what was committed, in order, in checkpoints and batches.
+ * 4. `load` gives back exactly what was committed, in order, in checkpoints and batches, and says after which event the batches begin: with that, a journal
+ *    of which the end, or all, is missing does not look like one that is whole.
  * 5. After an outcome `unknown`, `reclaim` gives the true answer: no statement of before it can take effect after it.
  * 6. What may come back without something that it had acknowledged (a copy that took over, an old backup) is written to by nobody who knows of it: commits and
  *    renewals compare the last event, checkpoints and the archive the last event and the last slice that were answered for (`known.ts`).
@@ -82,15 +83,20 @@ export type CommitOutcome =
   | { readonly kind: 'aborted'; readonly isTransient: boolean; readonly message: string }
   | { readonly kind: 'unknown'; readonly message: string };
 
-/** A part of what a shard holds: workflows as of a checkpoint (whole, from their first event), or a batch of the journal after it. */
+/**
+ * A part of what a shard holds: the place of its checkpoint, which comes first (batches follow after event `seq`; 0 without a checkpoint), workflows as of
+ * the checkpoint (whole, from their first event), or a batch of the journal after it.
+ */
 export type LoadedPart =
+  | { readonly kind: 'place'; readonly seq: number }
   | { readonly kind: 'checkpoint'; readonly entries: readonly JournalEntry[] }
   | { readonly kind: 'batch'; readonly batch: JournalBatch };
 
 /**
  * A slice of a checkpoint. `number` counts those of an owner, from 1 at its acquisition: one before the latest that was seen is refused as `fenced`,
- * for it may have been under way for long, and would put back what was replaced or dropped since. `entries`: workflows with all their committed events, each replacing what was kept of it. `finish` ends a round, atomically:
- * batches up to `seq` are needed no more for a recovery, and what is kept of the workflows `ended` is dropped.
+ * for it may have been under way for long, and would put back what was replaced or dropped since. `entries`: workflows with all their committed events, each
+ * replacing what was kept of it. `finish` ends a round, atomically: batches up to `seq`, where one of them ends, are needed no more for a recovery, and what is
+ * kept of the workflows `ended` is dropped. That place never goes back, and one that is not committed is refused as `fenced`.
  */
 export interface CheckpointSlice {
   readonly number: number;
@@ -146,7 +152,10 @@ export interface Store {
   commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome>;
   /** Finds out what became of an `unknown` commit: takes the shard anew from oneself. */
   reclaim(ownership: Ownership): Promise<Reclaim>;
-  /** Everything that was committed: the workflows of the last checkpoint, then the batches after it, in order. */
+  /**
+   * Everything that was committed: the workflows of the last checkpoint, then the batches after it, in order. Rejects with `JournalDamaged` when that is not whole;
+   * where another owner writes meanwhile it may look so.
+   */
   load(): AsyncIterable<LoadedPart>;
   /** Keeps a slice of a checkpoint. */
   checkpoint(ownership: Ownership, slice: CheckpointSlice): Promise<Kept>;

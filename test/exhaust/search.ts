@@ -2,6 +2,7 @@
  * Breadth-first over everything that can happen in a small scope. Each world is made by doing its path anew, so the production code needs no copying;
  * worlds with the same key are looked at once.
  */
+import { hash } from 'node:crypto';
 import { type Scope, World } from './world.ts';
 
 /** What a search has seen. */
@@ -18,7 +19,7 @@ export interface Findings {
 export async function search(scope: Scope, most = Number.POSITIVE_INFINITY): Promise<Findings> {
   const startedAt = performance.now();
   const seen = new Set<string>();
-  let frontier: (readonly string[])[] = [[]];
+  let frontier = [{ path: [] as readonly string[], choices: new World(scope).choices() }];
   let steps = 0;
   let depth = 0;
   const findings = (violation: Findings['violation']): Findings => ({
@@ -29,18 +30,17 @@ export async function search(scope: Scope, most = Number.POSITIVE_INFINITY): Pro
     violation,
   });
   while (frontier.length > 0 && seen.size < most) {
-    const next: (readonly string[])[] = [];
-    for (const path of frontier) {
-      const choices = (await replay(scope, path)).choices();
+    const next: typeof frontier = [];
+    for (const { path, choices } of frontier) {
       for (const choice of choices) {
         const longer = [...path, choice];
         const world = await replay(scope, longer);
         steps += 1;
         if (world.violations.length > 0) return findings({ path: longer, messages: world.violations });
-        const key = world.key();
+        const key = hash('sha1', world.key(), 'base64');
         if (seen.has(key)) continue;
         seen.add(key);
-        next.push(longer);
+        next.push({ path: longer, choices: world.choices() });
       }
     }
     if (next.length > 0) depth += 1;

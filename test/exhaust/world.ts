@@ -8,30 +8,35 @@
  * 2. An epoch has one term, and epochs do not go down along the journal.
  * 3. What was told is in the journal.
  * 4. Nothing is told while another coordinator has the shard.
+ * 5. A reclaim finds the shard gone only when it was acquired anew.
  */
 import { type BatchCaps, CommitLoop } from '../../coordinator/shard/commit-loop.ts';
 import { Tenure } from '../../coordinator/shard/tenure.ts';
-import type { Acquisition, CommitOutcome, JournalBatch, Ownership, Reclaim, Renewal, Store } from '../../coordinator/store/store.ts';
+import type { Ownership } from '../../coordinator/store/store.ts';
 import { type Answer, apply, type Database, type Flaw, newDatabase, type Statement } from './database.ts';
+import { storeOf, type WorldStore } from './store.ts';
 
 /** How far the search goes. */
 export interface Scope {
   readonly submits: number;
   readonly ticks: number;
   readonly faults: number;
+  /** Planned ends: a coordinator stops and releases the shard. */
+  readonly ends: number;
   readonly flaws: ReadonlySet<Flaw>;
 }
 
-export const LEASE_MS = 3_000;
+const LEASE_MS = 2_000;
 const TICK_MS = 1_000;
 const CAPS: BatchCaps = { events: 10, bytes: 1_000 };
 
 /** A statement with what became of it. */
 interface Pending {
   readonly by: number;
-  /** Which life of the coordinator sent it. */
-  readonly life: number;
+  readonly sentAt: number;
   readonly statement: Statement;
+  /** What whoever waits for it is about. */
+  readonly doing: string;
   answer: Answer | null;
   /** Whether the coordinator still waits for it. A statement that nobody waits for may still be done. */
   isAwaited: boolean;
@@ -40,10 +45,13 @@ interface Pending {
 
 interface Timer {
   readonly dueAt: number;
+  /** What it will do. */
+  readonly doing: string;
   readonly turn: () => void;
 }
 
 interface Term {
+  readonly store: WorldStore;
   readonly loop: CommitLoop;
   readonly tenure: Tenure;
 }
@@ -58,6 +66,11 @@ interface Coordinator {
   readonly told: string[];
 }
 
+/** As it is known to the database. */
+function nameOf(place: number): string {
+  return `c${place}`;
+}
+
 export class World {
   readonly scope: Scope;
   readonly database: Database = newDatabase();
@@ -66,6 +79,8 @@ export class World {
   pending: Pending[] = [];
   now = 0;
   faults = 0;
+  ends = 0;
+  #terms = 0;
 
   constructor(scope: Scope) {
     this.scope = scope;
@@ -81,11 +96,14 @@ export class World {
       if (phase === 'open' && submits < scope.submits) found.push(`submit ${place}`);
       if (timers.some(({ dueAt }) => dueAt <= this.now)) found.push(`timer ${place}`);
       if (phase === 'open' && this.faults < scope.faults) found.push(`crash ${place}`);
+      if (phase === 'open' && this.ends < scope.ends) found.push(`end ${place}`);
     }
-    for (const [index, { answer, isAwaited }] of this.pending.entries()) {
+    for (const [index, { answer, isAwaited, statement }] of this.pending.entries()) {
       if (answer === null) found.push(`do ${index}`);
       else if (isAwaited) found.push(`answer ${index}`);
-      if (isAwaited && this.faults < scope.faults) found.push(`cut ${index}`);
+      if (!isAwaited || this.faults === scope.faults) continue;
+      found.push(`cut ${index}`);
+      if (answer === null && statement.kind === 'commit') found.push(`refuse ${index}`);
     }
     if (this.now < scope.ticks * TICK_MS) found.push('tick');
     return found;
@@ -109,21 +127,24 @@ export class World {
         this.faults += 1;
         this.#drop(this.coordinators[number]);
         break;
-      case 'do': {
-        const pending = this.pending[number];
-        pending.answer = apply(this.database, pending.statement, this.now, LEASE_MS, this.scope.flaws);
+      case 'end':
+        this.ends += 1;
+        this.#end(this.coordinators[number]);
         break;
-      }
-      case 'answer': {
-        const pending = this.pending[number];
-        pending.isAwaited = false;
-        pending.settle(pending.answer);
+      case 'do':
+        this.#do(this.pending[number]);
         break;
-      }
+      case 'answer':
+        this.#answer(this.pending[number], this.pending[number].answer);
+        break;
       case 'cut':
         this.faults += 1;
-        this.pending[number].isAwaited = false;
-        this.pending[number].settle(null);
+        this.#answer(this.pending[number], null);
+        break;
+      case 'refuse':
+        this.faults += 1;
+        if (!this.scope.flaws.has('an abort that proves nothing')) this.pending[number].answer = { kind: 'refused' };
+        this.#answer(this.pending[number], { kind: 'refused' });
         break;
       case 'tick':
         this.now += TICK_MS;
@@ -132,45 +153,65 @@ export class World {
         throw new Error(`no step '${choice}'`);
     }
     for (let i = 0; i < 6; i++) await null;
-    // What was answered or cut off after it was done can do nothing more.
-    this.pending = this.pending.filter(({ answer, isAwaited }) => isAwaited || answer === null);
+    // What was answered, or cut off after it was done, can do nothing more.
+    this.pending = this.pending.filter(({ answer, isAwaited, statement }) => isAwaited || (answer === null && this.#mayCount(statement)));
     this.#check();
   }
 
-  /** The same for worlds that have the same future. */
+  /** The same for worlds that have the same future, but perhaps with each coordinator in the place of the other. */
   key(): string {
-    const { epoch, owner, leaseUntil, lastSeq, journal } = this.database;
-    return JSON.stringify([
-      [epoch, owner, Math.max(0, leaseUntil - this.now), lastSeq, journal.map(({ batch, epoch: under }) => [batch, under])],
-      this.coordinators.map(({ phase, term, timers, submits, told }) => [
-        phase,
-        term === null ? null : [term.loop.picture(), term.tenure.picture()],
-        timers.map(({ dueAt }) => Math.max(0, dueAt - this.now)),
-        submits,
-        told,
-      ]),
-      this.pending.map(({ by, life, statement, answer, isAwaited }) => [
-        by,
-        life === this.coordinators[by].life,
-        statement,
-        answer,
-        isAwaited,
-      ]),
-      this.now,
-      this.faults,
-    ]);
+    const [key, mirrored] = [this.#keyFrom(0), this.#keyFrom(1)];
+    return key < mirrored ? key : mirrored;
   }
 
-  /** Whether nothing is left to do: no statement, no timer that matters. */
-  get isQuiet(): boolean {
-    return this.pending.length === 0;
+  /**
+   * As it is seen from a coordinator. What is sent has no order. Terms are told apart and no more, so they are named by the order in which they stand here.
+   * When a statement was sent matters for as long as its answer is waited for, where what its sender believes of the lease follows from it.
+   */
+  #keyFrom(place: number): string {
+    const { epoch, termId, owner, leaseUntil, lastSeq, journal } = this.database;
+    const { now } = this;
+    const text = (value: unknown): string => {
+      const plain = JSON.stringify(value);
+      return place === 0 ? plain : plain.replace(/\bc[01]\b/g, (name) => (name === 'c0' ? 'c1' : 'c0'));
+    };
+    const coordinators = this.coordinators.map(({ phase, term, timers, submits, told }) => {
+      const pictures = term === null ? null : [term.loop.picture(), term.tenure.picture(), term.store.asked];
+      return text([phase, pictures, timers.map(({ dueAt, doing }) => [doing, Math.max(0, dueAt - now)]), submits, told]);
+    });
+    const sent = this.pending.map(({ by, statement, answer, isAwaited, sentAt, doing }) => {
+      const setsLease = isAwaited && (statement.kind === 'acquire' || statement.kind === 'renew');
+      return text([nameOf(by), statement, answer, isAwaited && doing, setsLease && Math.min(now - sentAt, LEASE_MS)]);
+    });
+    const parts = [
+      text([epoch, termId, owner, Math.max(0, leaseUntil - now), lastSeq, journal]),
+      coordinators[place],
+      coordinators[1 - place],
+      ...sent.sort(),
+      now,
+      this.faults,
+      this.ends,
+    ];
+    const names = new Map<string, string>();
+    return parts.join('\n').replace(/\bt\d+\b/g, (term) => {
+      const name = names.get(term) ?? `t${names.size}`;
+      names.set(term, name);
+      return name;
+    });
+  }
+
+  /** Whether a statement may have an effect, now or later. Epochs do not go down, so that one of an epoch that is over may not, unless a rule is broken. */
+  #mayCount(statement: Statement): boolean {
+    if (statement.kind === 'acquire' || this.scope.flaws.size > 0) return true;
+    const { epoch, termId } = this.database;
+    return statement.epoch >= epoch || (statement.kind === 'reclaim' && statement.nextTermId === termId);
   }
 
   #acquire(coordinator: Coordinator): void {
     coordinator.phase = 'acquiring';
     const sentAt = this.now;
     const { life } = coordinator;
-    void this.#ask(coordinator, { kind: 'acquire', owner: coordinator.place }).then((answer) => {
+    void this.#ask(coordinator, { kind: 'acquire', owner: nameOf(coordinator.place), termId: this.#newTerm() }, '').then((answer) => {
       if (coordinator.life !== life) return;
       if (answer?.kind !== 'taken') {
         coordinator.phase = 'idle';
@@ -181,10 +222,16 @@ export class World {
   }
 
   #open(coordinator: Coordinator, ownership: Ownership, sentAt: number): void {
-    const store = this.#storeOf(coordinator);
+    const store = storeOf(
+      ownership,
+      LEASE_MS,
+      (statement, doing) => this.#ask(coordinator, statement, doing),
+      () => this.#newTerm(),
+    );
     const { life } = coordinator;
-    const later = (delayMs: number, turn: () => void): void => {
-      if (coordinator.life === life) coordinator.timers.push({ dueAt: delayMs < TICK_MS / 2 ? this.now : this.now + delayMs, turn });
+    const later = (delayMs: number, doing: string, turn: () => void): void => {
+      if (coordinator.life !== life) return;
+      coordinator.timers.push({ dueAt: delayMs < TICK_MS / 2 ? this.now : this.now + delayMs, doing, turn });
     };
     const onLost = (): void => {
       if (coordinator.life === life) this.#drop(coordinator);
@@ -193,25 +240,26 @@ export class World {
     const loop: CommitLoop = new CommitLoop(store, ownership, CAPS, {
       mayTell: () => tenure.mayTell(),
       onReclaimed: (taken) => tenure.reclaimed(taken),
-      later,
+      later: (delayMs, turn) => later(delayMs, store.doing, turn),
       onLost,
       onBroken,
       onBatch: () => {},
       onTrouble: () => {},
     });
-    const tenure: Tenure = new Tenure(store, ownership, sentAt, { now: () => this.now, later }, loop, {
+    const ports = { now: () => this.now, later: (delayMs: number, turn: () => void) => later(delayMs, 'renew', turn) };
+    const tenure: Tenure = new Tenure(store, ownership, sentAt, ports, loop, {
       onLost,
       onRenewed: () => loop.flush(),
       onBroken,
     });
     coordinator.phase = 'open';
-    coordinator.term = { loop, tenure };
+    coordinator.term = { store, loop, tenure };
   }
 
   #submit(coordinator: Coordinator): void {
     const { place, term } = coordinator;
     coordinator.submits += 1;
-    const name = `${place}.${coordinator.submits}`;
+    const name = `${nameOf(place)}.${coordinator.submits}`;
     const { life } = coordinator;
     term?.loop.append({ workflowId: name, firstEventSeq: 1, events: [{ kind: 'started', at: 1 }] }, 1);
     term?.loop.after(() => this.#tell(coordinator, life, name));
@@ -223,8 +271,8 @@ export class World {
     coordinator.told.push(name);
     if (!this.database.journal.some(({ batch }) => batch.split('+').includes(name)))
       this.violations.push(`${name} was told and is not in the journal`);
-    if (this.database.owner !== coordinator.place)
-      this.violations.push(`${name} was told by ${coordinator.place} while ${this.database.owner} has the shard`);
+    if (this.database.owner !== nameOf(coordinator.place))
+      this.violations.push(`${name} was told by its coordinator while ${this.database.owner} has the shard`);
   }
 
   #fire(coordinator: Coordinator): void {
@@ -243,37 +291,35 @@ export class World {
     for (const pending of this.pending) if (pending.by === coordinator.place) pending.isAwaited = false;
   }
 
-  #ask(coordinator: Coordinator, statement: Statement): Promise<Answer | null> {
+  /** As a process that is told to end: it stops, releases the shard, and waits for nothing that depends on the answer. */
+  #end(coordinator: Coordinator): void {
+    const { epoch, termId } = coordinator.term!.tenure.ownership;
+    void this.#ask(coordinator, { kind: 'release', epoch, termId }, '');
+    this.#drop(coordinator);
+  }
+
+  #ask({ place }: Coordinator, statement: Statement, doing: string): Promise<Answer | null> {
     return new Promise((settle) => {
-      this.pending.push({ by: coordinator.place, life: coordinator.life, statement, answer: null, isAwaited: true, settle });
+      this.pending.push({ by: place, sentAt: this.now, statement, doing, answer: null, isAwaited: true, settle });
     });
   }
 
-  #storeOf(coordinator: Coordinator): Store {
-    const ask = (statement: Statement) => this.#ask(coordinator, statement);
-    const store: Pick<Store, 'leaseMs' | 'commit' | 'renew' | 'reclaim' | 'acquire'> = {
-      leaseMs: LEASE_MS,
-      acquire: async (): Promise<Acquisition> => ({ kind: 'unavailable', message: 'not asked here' }),
-      async commit({ epoch, termId }: Ownership, { firstSeq, lastSeq, entries }: JournalBatch): Promise<CommitOutcome> {
-        const batch = entries.map(({ workflowId }) => workflowId).join('+');
-        const answer = await ask({ kind: 'commit', epoch, termId, firstSeq, lastSeq, batch });
-        if (answer === null) return { kind: 'unknown', message: 'cut' };
-        return answer.kind === 'done' ? { kind: 'durable' } : { kind: 'fenced' };
-      },
-      async renew({ epoch, termId }: Ownership, lastSeq: number): Promise<Renewal> {
-        const answer = await ask({ kind: 'renew', epoch, termId, lastSeq });
-        if (answer === null) return { kind: 'unavailable', message: 'cut' };
-        return answer.kind === 'done' ? { kind: 'renewed' } : { kind: 'lost', message: 'another owner' };
-      },
-      async reclaim({ epoch, termId }: Ownership): Promise<Reclaim> {
-        const answer = await ask({ kind: 'reclaim', epoch, termId });
-        if (answer === null) return { kind: 'unavailable', message: 'cut' };
-        if (answer.kind !== 'taken') return { kind: 'lost', message: 'another owner' };
-        return { kind: 'reclaimed', ownership: answer };
-      },
-    };
-    // The loop and the tenure ask for nothing else.
-    return store as Store;
+  #do(pending: Pending): void {
+    const { by, statement, isAwaited } = pending;
+    pending.answer = apply(this.database, statement, this.now, LEASE_MS, this.scope.flaws);
+    if (statement.kind !== 'reclaim' || !isAwaited || pending.answer.kind !== 'nothing') return;
+    if (this.coordinators[by].term?.store.terms.has(this.database.termId) === true)
+      this.violations.push(`the shard is that of ${nameOf(by)}, and its reclaim did not find it`);
+  }
+
+  #answer(pending: Pending, answer: Answer | null): void {
+    pending.isAwaited = false;
+    pending.settle(answer);
+  }
+
+  #newTerm(): string {
+    this.#terms += 1;
+    return `t${this.#terms}`;
   }
 
   #check(): void {

@@ -69,6 +69,9 @@ t.test('the contract', { skip }, async (t) => {
         stores.push(new TieredStore(new ArchivedMemoryStore(journal), view));
         return stores.at(-1)!;
       },
+      forget: async (afterSeq) => {
+        journal.batches = journal.batches.filter(({ lastSeq }) => lastSeq <= afterSeq);
+      },
       dispose: async () => void (await Promise.all(stores.map((store) => store.close()))),
     };
   });

@@ -25,6 +25,12 @@ t.test('the contract', { skip: server.skip }, async (t) => {
         stores.push(store);
         return store;
       },
+      forget: async (afterSeq) => {
+        const admin = new Redis(server.url);
+        const journal = `${prefix}:{0}:journal`;
+        for (const [id] of await admin.xrange(journal, `(${afterSeq}`, '+')) await admin.xdel(journal, id);
+        admin.disconnect();
+      },
       dispose: async () => {
         await Promise.all(stores.map((store) => store.close()));
         const admin = new Redis(server.url);

@@ -30,6 +30,7 @@ else {
         };
         return Object.assign(store, { archive: { ...archive, write } });
       },
+      forget: harness.forget,
       dispose: async () => {
         await Promise.all(open.map((store) => store.close()));
         await harness.dispose();

@@ -201,6 +201,7 @@ class Run {
     const { database } = this.#cast;
     const digests = new Map<string, ReadonlyMap<string, string>>();
     const parts: LoadedPart[] = [
+      { kind: 'place', seq: database.checkpointSeq },
       { kind: 'checkpoint', entries: [...database.checkpoints.values()] },
       ...database.batches.map((batch): LoadedPart => ({ kind: 'batch', batch })),
     ];

@@ -218,12 +218,13 @@ export class SimStore implements Store {
       'load',
       [],
       limits.storeCallMs,
-      () => ({ entries: [...database.checkpoints.values()], batches: [...database.batches] }),
+      () => ({ seq: database.checkpointSeq, entries: [...database.checkpoints.values()], batches: [...database.batches] }),
       null,
       false,
     );
     if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
-    const { entries, batches } = reply.value;
+    const { seq, entries, batches } = reply.value;
+    yield { kind: 'place', seq };
     if (entries.length > 0 && batches.length > 0) this.#options.reached('a recovery from checkpoint and tail');
     if (entries.length > 0) yield { kind: 'checkpoint', entries };
     for (const { firstSeq, lastSeq, entries: committed } of batches)
@@ -232,7 +233,8 @@ export class SimStore implements Store {
 
   async checkpoint({ epoch, termId }: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const database = this.#database;
-    const { seq, slice: keptSlice } = this.#known;
+    const { seq: knownSeq, slice: keptSlice } = this.#known;
+    const seq = Math.max(knownSeq, finish?.seq ?? 0);
     const slice = this.#known.sliceOf(number);
     this.isInRound = true;
     const reply = await this.#ask('checkpoint', [database.checkpointLock], limits.storeCallMs, (): Kept => {
@@ -243,7 +245,7 @@ export class SimStore implements Store {
       for (const entry of entries) database.checkpoints.set(entry.workflowId, entry);
       if (finish !== null) {
         for (const id of finish.ended) database.checkpoints.delete(id);
-        database.checkpointSeq = finish.seq;
+        database.checkpointSeq = Math.max(database.checkpointSeq, finish.seq);
         database.batches = database.batches.filter(({ lastSeq }) => lastSeq > database.checkpointSeq);
       }
       return { kind: 'kept' };

@@ -13,6 +13,8 @@ export interface StoreHarness {
   open(): Promise<Store>;
   /** Whether two stores can be open on it at once, as those of two coordinators are. */
   readonly isShared: boolean;
+  /** Takes away what there is of the journal after this event, and that alone: where it ended is still known. */
+  forget(afterSeq: number): Promise<void>;
   /** Removes it, with all stores that are still open. */
   dispose(): Promise<void>;
 }

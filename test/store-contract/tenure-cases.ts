@@ -1,5 +1,9 @@
 /** Who owns a shard, what becomes of commits of which nobody knows, and checkpoints: cases of the contract of stores. */
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
+import { readFailure, readShard } from '../../coordinator/shard/recovery.ts';
+import { ShardStopped } from '../../coordinator/shard/requests.ts';
 import type { CheckpointSlice, JournalEntry, Ownership, Store } from '../../coordinator/store/store.ts';
+import { blueWorkflow } from './archived.ts';
 import { another, batchOf, type Case, checkpointed, commitAll, loaded, pause, someone, take } from './contract.ts';
 import { plain } from './events.ts';
 
@@ -87,6 +91,24 @@ export function tenureCases(on: Case): void {
     t.same(await commitAll(store, ownership, [batchOf(1)]), ['durable']);
   });
 
+  on('every acquisition, and every reclaim, has a term of its own, also in one process', async (t, harness, store) => {
+    const owned = [await take(store), await take(store)];
+    for (let times = 0; times < 2; times++) {
+      const reclaim = await store.reclaim(owned.at(-1)!);
+      if (reclaim.kind !== 'reclaimed') return t.fail(reclaim.message);
+      owned.push(reclaim.ownership);
+    }
+    owned.push(await take(store));
+    await store.close();
+    const other = await harness.open();
+    const last = await take(other);
+    const terms = owned.map(({ termId }) => termId);
+    t.equal(new Set([...terms, last.termId]).size, owned.length + 1);
+    // As where a database that went back in time has given an epoch twice: the term alone tells them apart.
+    for (const termId of terms) t.same(await commitAll(other, { ...last, termId }, [batchOf(1)]), ['fenced']);
+    t.same(await commitAll(other, last, [batchOf(1)]), ['durable']);
+  });
+
   on('a checkpoint stands for the batches before it, once it is finished', async (t, harness, store) => {
     if (!store.needsCheckpoints) return t.pass('it keeps none');
     const ownership = await take(store);
@@ -104,6 +126,60 @@ export function tenureCases(on: Case): void {
     t.same(await loaded(other), []);
     t.equal((await take(other)).lastSeq, 6);
   });
+
+  on('a checkpoint stands for nothing that is not committed, and its place does not go back', async (t, _, store) => {
+    if (!store.needsCheckpoints) return t.pass('it keeps none');
+    const ownership = await take(store);
+    const batches = [batchOf(1, 1, 'a'), batchOf(2, 1, 'b'), batchOf(3, 1, 'c')];
+    await commitAll(store, ownership, batches);
+    t.equal(await kept(store, ownership, { finish: { seq: 4, ended: [] } }), 'fenced');
+    t.same(plain(await loaded(store)), plain(batches));
+    t.equal(await kept(store, ownership, { number: 2, finish: { seq: 2, ended: [] } }), 'kept');
+    t.equal(await kept(store, ownership, { number: 3, finish: { seq: 1, ended: [] } }), 'kept');
+    t.same(plain(await loaded(store)), plain(batches.slice(2)));
+  });
+
+  for (const [checkpointSeq, left] of [
+    [0, 7],
+    [0, 4],
+    [0, 0],
+    [4, 7],
+    [4, 4],
+    [7, 0],
+  ] as const) {
+    const title = `a journal of 7 events of which ${left} are left, with a checkpoint of ${checkpointSeq}`;
+    on(`${title}: whole or refused`, async (t, harness, store) => {
+      const owner = await take(store);
+      const [first, second] = [blueWorkflow(1, 4), blueWorkflow(2, 3)].map(({ state, events }) => {
+        return { workflowId: state.id, firstEventSeq: 1, events };
+      });
+      const batches = [
+        { firstSeq: 1, lastSeq: 4, entries: [first] },
+        { firstSeq: 5, lastSeq: 7, entries: [second] },
+      ];
+      await commitAll(store, owner, batches);
+      const entries = batches.filter(({ lastSeq }) => lastSeq <= checkpointSeq).flatMap((batch) => batch.entries);
+      if (checkpointSeq > 0) t.equal(await kept(store, owner, { entries, finish: { seq: checkpointSeq, ended: [] } }), 'kept');
+      await harness.forget(left);
+      const next = await take(store);
+      const reading = readShard(store, next);
+      if (Math.max(checkpointSeq, left) === 7) {
+        const { workflows } = await reading;
+        return t.same(
+          workflows.map(({ state }) => [state.id, state.seq]),
+          [
+            [first.workflowId, 4],
+            [second.workflowId, 3],
+          ],
+        );
+      }
+      const failure = await reading.catch((error: unknown) => error);
+      t.type(failure, JournalDamaged);
+      t.equal(await readFailure(store, next, failure), failure, 'for whoever has the shard it is damage');
+      await take(store);
+      t.type(await readFailure(store, next, failure), ShardStopped, 'and for whoever has lost it, what the other one wrote');
+    });
+  }
 
   on('a large checkpoint', async (t, _, store) => {
     if (!store.needsCheckpoints) return t.pass('it keeps none');

@@ -77,6 +77,7 @@ export async function postgresHarness(server: string, options: Partial<PostgresO
       opened.push(store);
       return store;
     },
+    forget: (afterSeq) => execute(database.url, `delete from journal where seq_to > ${afterSeq}`),
     dispose: async () => {
       if (isOver) return;
       isOver = true;

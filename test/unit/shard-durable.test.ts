@@ -249,6 +249,7 @@ t.test('a journal that is not whole is refused', async (t) => {
     ({ journal }) => journal.batches.splice(1, 1),
     ({ journal }) => journal.batches.pop(),
     ({ journal }) => journal.batches.shift(),
+    ({ journal }) => journal.batches.splice(0),
   ];
   for (const [place, damaged] of damage.entries()) {
     const world = await ShardWorld.open();
@@ -257,6 +258,18 @@ t.test('a journal that is not whole is refused', async (t) => {
     damaged(world.store);
     await t.rejects(world.recover(), { message: /the journal is damaged/ }, `damage ${place}`);
   }
+  const world = await ShardWorld.open({ bounds: { checkpointMs: 1_000 } });
+  const id = await world.start(one, { start: false });
+  await pass(world, 1_100);
+  t.same([world.store.journal.checkpoints.size, world.store.journal.batches], [1, []]);
+  await world.recover();
+  await world.steer(id, { kind: 'start' });
+  world.store.journal.batches = [];
+  await t.rejects(
+    world.recover(),
+    { message: /the journal is damaged: it ends at event 1, and 3 were committed/ },
+    'all after a checkpoint',
+  );
 });
 
 // --- the archive ---------------------------------------------------------------------------------------------------------

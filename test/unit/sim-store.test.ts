@@ -34,6 +34,9 @@ storeContract(t, 'simulated', async () => {
         onOwned: () => {},
       });
     },
+    forget: async (afterSeq) => {
+      database.batches = database.batches.filter(({ lastSeq }) => lastSeq <= afterSeq);
+    },
     dispose: async () => clock.stop(),
   };
 });

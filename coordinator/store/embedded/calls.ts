@@ -89,7 +89,7 @@ export interface WriterCalls {
   acquire: [{ readonly termId: string }, { readonly epoch: number; readonly lastSeq: number }];
   look: [Term, Held];
   release: [Term, null];
-  reclaim: [Term & { readonly nextTermId: string }, Held & { readonly epoch?: number }];
+  reclaim: [Term & { readonly nextTermId: string }, Held];
   commit: [Term & { readonly firstSeq: number; readonly lastSeq: number; readonly record: Encoded }, Committed];
   putDefinition: [StoredDefinition, StoredDefinition];
   checkpoint: [
@@ -110,7 +110,7 @@ export interface WriterCalls {
 /** Calls of the reader. */
 export interface ReaderCalls {
   head: [null, Head];
-  journal: [{ readonly afterSeq: number }, readonly JournalRow[]];
+  journal: [{ readonly afterSeq: number; readonly untilSeq: number }, readonly JournalRow[]];
   checkpoint: [{ readonly afterId: string }, { readonly rows: readonly WorkflowRow[]; readonly isLast: boolean; readonly lastId: string }];
   payloads: [{ readonly hashes: readonly string[] }, readonly (readonly [string, Uint8Array])[]];
   definitions: [null, readonly StoredDefinition[]];
@@ -131,7 +131,7 @@ export interface Call {
   readonly request: unknown;
 }
 
-/** What a thread sends. `ready` and `cannot` once, after the start; `log` when the log is to be written back; `trouble` about work that nobody asked for. */
+/** What a thread sends. `ready` and `cannot` once, after the start; `logGrew` when the log is to be written back; `upkeep` about work that nobody asked for. */
 export type ThreadMessage =
   | { readonly kind: 'ready' }
   | { readonly kind: 'cannot'; readonly message: string }

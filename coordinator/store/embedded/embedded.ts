@@ -8,6 +8,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { chainAfter, EntryReader } from '../journal.ts';
 import {
@@ -29,11 +30,10 @@ import { EmbeddedArchive, type Retention } from './archive.ts';
 import { encoded } from './archive-row.ts';
 import type { Head, JournalRow, ReaderCalls, ThreadMessage, WriterCalls } from './calls.ts';
 import { type Folder, takeFolder } from './folder.ts';
-
-export { FolderInUse } from './folder.ts';
-
 import { type Answer, StoreThread } from './store-thread.ts';
 import { type Area, HealthOfTier } from './tier-health.ts';
+
+export { FolderInUse } from './folder.ts';
 
 /** What is said to people. */
 export interface EmbeddedLog {
@@ -152,6 +152,7 @@ export class EmbeddedStore implements Store {
   async *load(): AsyncIterable<LoadedPart> {
     const reader = this.#entryReader();
     const head = await this.#read('head', null);
+    yield { kind: 'place', seq: head.checkpointSeq };
     for (let afterId = ''; ; ) {
       const { rows, isLast, lastId } = await this.#read('checkpoint', { afterId });
       if (isLast) break;
@@ -202,26 +203,27 @@ export class EmbeddedStore implements Store {
 
   /** The batches after the last checkpoint: none missing, none foreign. The next page is asked for while one is read. */
   async *#journal({ lastSeq, chain, checkpointSeq }: Head): AsyncIterable<JournalRow> {
-    let next = this.#read('journal', { afterSeq: checkpointSeq });
+    let next = this.#read('journal', { afterSeq: checkpointSeq, untilSeq: lastSeq });
     let before: { readonly lastSeq: number; readonly chain: number | null } = { lastSeq: checkpointSeq, chain: null };
     for (;;) {
       const rows = await next;
       if (rows.length === 0) break;
-      next = this.#read('journal', { afterSeq: rows.at(-1)!.lastSeq });
+      next = this.#read('journal', { afterSeq: rows.at(-1)!.lastSeq, untilSeq: lastSeq });
       // It is awaited in the next turn, if there is one.
       next.catch(() => {});
       for (const row of rows) {
         const what = `${this.#folder.path}: journal ${row.firstSeq}-${row.lastSeq}`;
-        const follows = before.chain === null ? row.firstSeq <= before.lastSeq + 1 : row.firstSeq === before.lastSeq + 1;
-        if (!follows) throw new Error(`${what}: what comes before it, after ${before.lastSeq}, is missing`);
+        if (row.firstSeq !== before.lastSeq + 1)
+          throw new JournalDamaged(`${what}: what comes before it, after ${before.lastSeq}, is missing`);
         if (before.chain !== null && chainAfter(before.chain, row.body) !== row.chain)
-          throw new Error(`${what}: it does not belong to what comes before it`);
-        if (row.lastSeq === lastSeq && row.chain !== chain) throw new Error(`${what}: it is not what was committed last`);
+          throw new JournalDamaged(`${what}: it does not belong to what comes before it`);
+        if (row.lastSeq === lastSeq && row.chain !== chain) throw new JournalDamaged(`${what}: it is not what was committed last`);
         before = row;
         yield row;
       }
     }
-    if (before.lastSeq < lastSeq) throw new Error(`${this.#folder.path}: the journal ends at ${before.lastSeq}; it did at ${lastSeq}`);
+    if (before.lastSeq !== lastSeq)
+      throw new JournalDamaged(`${this.#folder.path}: the journal ends at ${before.lastSeq}; it did at ${lastSeq}`);
   }
 
   #entryReader(): EntryReader {

@@ -49,13 +49,13 @@ const ANSWERS: Answers = {
     ({
       ...database().sql('select last_seq as "lastSeq", chain, checkpoint_seq as "checkpointSeq" from shard').get(),
     }) as unknown as ReaderCalls['head'][1],
-  journal: ({ afterSeq }) =>
+  journal: ({ afterSeq, untilSeq }) =>
     page<JournalRow>(
       database()
         .sql(
-          'select first_seq as "firstSeq", last_seq as "lastSeq", chain, codec, crc, body from journal where last_seq > ? order by last_seq',
+          'select first_seq as "firstSeq", last_seq as "lastSeq", chain, codec, crc, body from journal where last_seq > ? and last_seq <= ? order by last_seq',
         )
-        .iterate(afterSeq),
+        .iterate(afterSeq, untilSeq),
     ),
   checkpoint: ({ afterId }) => {
     if (afterId === '') {

@@ -57,7 +57,7 @@ export function reclaim(db: Database, request: WriterCalls['reclaim'][0]): Write
     const next = { epoch: request.epoch + 1, termId: request.nextTermId };
     if (holds(shard, request)) db.sql('update shard set epoch = ?, term_id = ?').run(next.epoch, next.termId);
     else if (!holds(shard, next)) return { isHeld: false };
-    return { isHeld: true, lastSeq: shard.last_seq, epoch: next.epoch };
+    return { isHeld: true, lastSeq: shard.last_seq };
   });
 }
 
@@ -122,8 +122,10 @@ export function* checkpoint(db: Database, request: WriterCalls['checkpoint'][0])
     yield;
   }
   return db.transaction('LATER', () => {
-    if (!isLatest(shardOf(db), request)) return false;
+    const shard = shardOf(db);
+    if (!isLatest(shard, request)) return false;
     if (finish !== null) {
+      if (finish.seq > shard.last_seq) return false;
       // Rows are deleted afterwards, a few at a time; that they do not count any more is said here.
       db.sql('update shard set checkpoint_seq = max(checkpoint_seq, ?)').run(finish.seq);
       if (finish.ended !== '[]') db.sql('insert into checkpoint_ended (ids) values (?)').run(finish.ended);

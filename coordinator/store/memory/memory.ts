@@ -29,7 +29,9 @@ export class MemoryJournal {
   lastSeq = 0;
   /** Of the latest slice of a checkpoint under this ownership. */
   slice = 0;
-  /** Batches after the last checkpoint. */
+  /** Place of the last checkpoint. */
+  checkpointSeq = 0;
+  /** Batches after it. */
   batches: JournalBatch[] = [];
   readonly checkpoints = new Map<string, JournalEntry>();
   readonly definitions = new Map<string, StoredDefinition>();
@@ -78,19 +80,22 @@ export class MemoryStore implements Store {
   }
 
   async *load(): AsyncIterable<LoadedPart> {
-    const { checkpoints, batches } = this.#journal;
+    const { checkpoints, batches, checkpointSeq, lastSeq } = this.#journal;
+    yield { kind: 'place', seq: this.#keepBatches ? checkpointSeq : lastSeq };
     if (checkpoints.size > 0) yield { kind: 'checkpoint', entries: [...checkpoints.values()] };
     for (const batch of batches) yield { kind: 'batch', batch };
   }
 
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
-    if (!this.#owns(ownership) || number < this.#journal.slice) return { kind: 'fenced' };
-    this.#journal.slice = number;
+    const journal = this.#journal;
+    if (!this.#owns(ownership) || number < journal.slice || (finish?.seq ?? 0) > journal.lastSeq) return { kind: 'fenced' };
+    journal.slice = number;
     if (!this.#keepBatches) return { kind: 'kept' };
-    for (const entry of entries) this.#journal.checkpoints.set(entry.workflowId, entry);
+    for (const entry of entries) journal.checkpoints.set(entry.workflowId, entry);
     if (finish !== null) {
-      for (const id of finish.ended) this.#journal.checkpoints.delete(id);
-      this.#journal.batches = this.#journal.batches.filter((batch) => batch.lastSeq > finish.seq);
+      for (const id of finish.ended) journal.checkpoints.delete(id);
+      journal.checkpointSeq = Math.max(journal.checkpointSeq, finish.seq);
+      journal.batches = journal.batches.filter((batch) => batch.lastSeq > journal.checkpointSeq);
     }
     return { kind: 'kept' };
   }

@@ -5,8 +5,9 @@
  * 1. A slice is written by the owner or not at all: it holds the row of `checkpoint_state` for as long as it writes, and whoever takes the shard changes that row.
  *    It never changes `shard`, which commits do.
  * 2. Whoever knows of an event, or a slice, that is not there writes nothing: see `Known`.
- * 3. What is read is whole and in order: the chain over the journal ends where `shard` says.
+ * 3. What is read is whole and in order, as of one moment: it ends at the event, and with the chain, that `shard` had then.
  */
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { chainAfter, type EncodedEntries, type EntryReader, encodeEntries } from '../journal.ts';
 import type { Known } from '../known.ts';
 import { type CheckpointSlice, type Kept, type LoadedPart, type Ownership, StoreUnavailable } from '../store.ts';
@@ -16,7 +17,7 @@ import type { Row } from './link.ts';
 import { putPayloads } from './payload.ts';
 import { cleanJson, statement } from './statement.ts';
 
-/** $1 shard, $2 epoch, $3 term, $4 number of this slice (the table calls it `round`), $5 the last slice and $6 the last event that are known to be there. */
+/** $1 shard, $2 epoch, $3 term, $4 number of this slice (the table calls it `round`), $5 the last slice and $6 the last event that must be there. */
 const FENCE = `where shard_id = $1 and epoch = $2 and term_id = $3 and round between $5 and $4
     and $6 <= (select last_seq from shard where shard_id = $1)`;
 
@@ -36,24 +37,24 @@ select 1 from fence`);
 
 const finishStatement = statement(`
 with finished as (
-  update checkpoint_state set seq = $7, round = $4 ${FENCE} returning 1
+  update checkpoint_state set seq = greatest(seq, $7), round = $4 ${FENCE} returning 1
 ), dropped as (
   delete from checkpoint using finished
   where shard_id = $1 and workflow_id in (select json_array_elements_text($8::json))
 )
 select 1 from finished`);
 
-const checkpointSeq = statement('select seq from checkpoint_state where shard_id = $1');
-const fenceStatement = statement('select last_seq, chain from shard where shard_id = $1');
+/** From which event on the journal is needed, and where it ends. */
+const rangeStatement = statement('select seq, last_seq, chain from shard join checkpoint_state using (shard_id) where shard_id = $1');
 
 /** Rows up to so many bytes together, and always one. How long a body is is known without reading it. */
-const page = (table: string, key: string, columns: string): string => `
+const page = (table: string, key: string, columns: string, range = ''): string => `
 select ${columns} from (
   select *, sum(octet_length(body)) over (order by ${key}) - octet_length(body) as before
-  from (select * from ${table} where shard_id = $1 and ${key} > $2 order by ${key} limit $3) as following
+  from (select * from ${table} where shard_id = $1 and ${key} > $2 ${range} order by ${key} limit $3) as following
 ) as sized where before < $4 order by ${key}`;
 const checkpointPage = statement(page('checkpoint', 'workflow_id', 'workflow_id, codec, crc, body'));
-const journalPage = statement(page('journal', 'seq_to', 'seq_to, seq_from, codec, crc, chain, body'));
+const journalPage = statement(page('journal', 'seq_to', 'seq_to, seq_from, codec, crc, chain, body', 'and seq_to <= $5'));
 const PAGE_ROWS = 2_000;
 const PAGE_BYTES = 8 * 1024 * 1024;
 const PAGE_MS = 60_000;
@@ -65,7 +66,7 @@ export async function writeSlice(
   { epoch, termId }: Ownership,
   { number, entries, finish }: CheckpointSlice,
 ): Promise<Kept> {
-  const fence = [SHARD, epoch, termId, known.sliceOf(number), known.slice, known.seq] as const;
+  const fence = [SHARD, epoch, termId, known.sliceOf(number), known.slice, Math.max(known.seq, finish?.seq ?? 0)] as const;
   try {
     const parts: string[] = [];
     if (entries.length > 0) {
@@ -114,7 +115,9 @@ export async function* readAll(database: Database, reader: EntryReader): AsyncIt
       throw new StoreUnavailable(`the journal cannot be read: ${messageOf(error)}`, { cause: error });
     }
   };
-  const [state] = await ask(checkpointSeq(SHARD));
+  const [range] = await ask(rangeStatement(SHARD));
+  if (range === undefined) throw new JournalDamaged(`the tables shard and checkpoint_state have no row ${SHARD}`);
+  yield { kind: 'place', seq: range.seq as number };
   let after = '';
   for await (const rows of pages(ask, (last) => checkpointPage(SHARD, (last?.workflow_id as string) ?? after, PAGE_ROWS, PAGE_BYTES))) {
     const entries = [];
@@ -123,22 +126,23 @@ export async function* readAll(database: Database, reader: EntryReader): AsyncIt
     yield { kind: 'checkpoint', entries };
   }
   let chain: number | null = null;
-  let seq = (state?.seq as number) ?? 0;
-  for await (const rows of pages(ask, (last) => journalPage(SHARD, (last?.seq_to as number) ?? seq, PAGE_ROWS, PAGE_BYTES))) {
+  let seq = range.seq as number;
+  const until = range.last_seq as number;
+  for await (const rows of pages(ask, (last) => journalPage(SHARD, (last?.seq_to as number) ?? seq, PAGE_ROWS, PAGE_BYTES, until))) {
     for (const row of rows) {
       const what = `journal ${row.seq_from}-${row.seq_to}`;
-      if (row.seq_from !== seq + 1) throw new Error(`${what}: the events after ${seq} are missing`);
+      if (row.seq_from !== seq + 1) throw new JournalDamaged(`${what}: the events after ${seq} are missing`);
       const encoded = encodedOf(row);
       if (chain !== null && chainAfter(chain, encoded.body) !== row.chain)
-        throw new Error(`${what}: it does not belong to what is before it`);
+        throw new JournalDamaged(`${what}: it does not belong to what is before it`);
       chain = row.chain as number;
       seq = row.seq_to as number;
       yield { kind: 'batch', batch: await reader.readBatch(encoded, row.seq_from as number, seq) };
     }
   }
-  const [fence] = await ask(fenceStatement(SHARD));
-  if (chain !== null && fence?.last_seq === seq && fence.chain !== chain)
-    throw new Error(`journal: its last record, ${seq}, is not the one that was committed`);
+  if (seq !== until) throw new JournalDamaged(`the journal ends at event ${seq}, and ${until} were committed`);
+  if (chain !== null && chain !== range.chain)
+    throw new JournalDamaged(`journal: its last record, ${seq}, is not the one that was committed`);
 }
 
 /** Pages one after the other; while one is decoded, the next is under way. */

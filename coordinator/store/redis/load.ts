@@ -3,6 +3,7 @@
  *
  * Invariant: a journal with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
  */
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { chainAfter, type EntryReader } from '../journal.ts';
 import type { LoadedPart } from '../store.ts';
 import { type RedisConnection, readError } from './connection.ts';
@@ -29,21 +30,22 @@ interface Row {
 export async function* loadParts(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
   const header = await read(redis.call('HMGET', keys.shard, 'last_seq', 'checkpoint_seq'));
   const [lastSeq, checkpointSeq] = (header as (string | null)[]).map((text) => Number(text ?? 0));
+  yield { kind: 'place', seq: checkpointSeq };
   yield* checkpointed(redis, keys, reader);
   let at = checkpointSeq;
   let before: Row | null = null;
   for await (const row of rows(redis, keys, checkpointSeq, lastSeq)) {
-    const follows = before === null ? row.firstSeq <= at + 1 : row.firstSeq === at + 1;
-    if (!follows) throw new Error(`the journal has a gap: after event ${at} comes ${row.firstSeq}`);
+    if (row.firstSeq !== at + 1) throw new JournalDamaged(`the journal has a gap: after event ${at} comes ${row.firstSeq}`);
     const from = before?.chain ?? (row.firstSeq === 1 ? 0 : null);
     if (from !== null && chainAfter(from, row.body) !== row.chain)
-      throw new Error(`journal ${row.firstSeq}-${row.lastSeq}: the chain is broken`);
-    if (before !== null && row.epoch < before.epoch) throw new Error(`journal ${row.firstSeq}-${row.lastSeq}: its epoch is an earlier one`);
+      throw new JournalDamaged(`journal ${row.firstSeq}-${row.lastSeq}: the chain is broken`);
+    if (before !== null && row.epoch < before.epoch)
+      throw new JournalDamaged(`journal ${row.firstSeq}-${row.lastSeq}: its epoch is an earlier one`);
     yield { kind: 'batch', batch: await reader.readBatch(row, row.firstSeq, row.lastSeq) };
     at = row.lastSeq;
     before = row;
   }
-  if (at !== lastSeq) throw new Error(`the journal ends at ${at}, and should at ${lastSeq}: a part of it is gone`);
+  if (at !== lastSeq) throw new JournalDamaged(`the journal ends at ${at}, and should at ${lastSeq}: a part of it is gone`);
 }
 
 async function* checkpointed(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
@@ -87,7 +89,7 @@ function rowOf(id: string, fields: readonly Buffer[]): Row {
   for (let at = 0; at < fields.length; at += 2) values.set(fields[at].toString(), fields[at + 1]);
   const number = (name: string): number => Number(values.get(name)?.toString() ?? Number.NaN);
   const body = values.get('b');
-  if (body === undefined) throw new Error(`journal ${id}: no record is in it`);
+  if (body === undefined) throw new JournalDamaged(`journal ${id}: no record is in it`);
   return {
     lastSeq: Number(id.split('-')[0]),
     epoch: number('e'),

@@ -74,7 +74,7 @@ return {'durable'}
 `);
 
 /**
- * ARGV: number of the slice, the last slice and the last event that are known to be there, number of records, that many pairs of id and record;
+ * ARGV: number of the slice, the last slice and the last event that must be there, number of records, that many pairs of id and record;
  * to finish: number of the event, the one after it, ids of what has ended.
  */
 export const CHECKPOINT = script(`${FENCE}

@@ -126,7 +126,8 @@ export class RedisStore implements Store {
       if (word === 'gap') {
         return { kind: 'aborted', isTransient: false, message: `batch starts at ${firstSeq}, the journal ends at ${at}` };
       }
-      this.#chain = chain;
+      // As in `Known`: the answer of a term that does not count any more says nothing of the journal of the one that does.
+      if (ownership.termId === this.#known.termId) this.#chain = chain;
       this.#known.committed(ownership.termId, lastSeq);
       return { kind: 'durable' };
     } catch (error) {
@@ -155,7 +156,7 @@ export class RedisStore implements Store {
 
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const { seq, slice } = this.#known;
-    const args: Argument[] = [this.#known.sliceOf(number), slice, seq, entries.length];
+    const args: Argument[] = [this.#known.sliceOf(number), slice, Math.max(seq, finish?.seq ?? 0), entries.length];
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
     if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
     try {
