@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
+import { keysOf } from '../../coordinator/store/redis/keys.ts';
 import { openRedisStore, type RedisStore } from '../../coordinator/store/redis/store.ts';
 import type { Store } from '../../coordinator/store/store.ts';
 import { redis } from '../services/services.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
-import { storeContract, take } from '../store-contract/contract.ts';
+import { batchOf, commitAll, storeContract, take } from '../store-contract/contract.ts';
 import { definitionOf } from '../store-contract/events.ts';
 
 const quiet = { info: () => {}, warn: () => {} };
@@ -35,7 +36,7 @@ t.test('the contract', { skip: server.skip }, async (t) => {
   });
 });
 
-async function forgetful(t: Test): Promise<{ store: RedisStore; redis: Redis; keys: () => Promise<string[]> }> {
+async function forgetful(t: Test): Promise<{ store: RedisStore; redis: Redis; prefix: string; keys: () => Promise<string[]> }> {
   const prefix = `test-${randomUUID()}`;
   const store = await openRedisStore({ url: server.url, log: quiet, retentionMs: 200, prefix });
   const redis = new Redis(server.url);
@@ -46,7 +47,7 @@ async function forgetful(t: Test): Promise<{ store: RedisStore; redis: Redis; ke
   await store.putDefinition(definitionOf('blue').stored);
   await take(store);
   const keys = async () => (await redis.keys(`${prefix}*`)).map((key) => key.slice(prefix.length + ':{0}:'.length)).sort();
-  return { store, redis, keys };
+  return { store, redis, prefix, keys };
 }
 
 const everything = {
@@ -91,6 +92,28 @@ t.test('an idempotency key that is free again belongs to the later workflow', { 
   t.match((await archive.byKeys(['order'])).get('order'), { workflowId: idOf(2) });
   await archive.write([withKey(3)]);
   t.match((await archive.byKeys(['order'])).get('order'), { workflowId: idOf(3) });
+});
+
+t.test('a round that drops 200 000 workflows is one script that holds nobody up for long', { skip: server.skip }, async (t) => {
+  const { store, redis, prefix } = await forgetful(t);
+  const ownership = await take(store);
+  await commitAll(store, ownership, [batchOf(1)]);
+  const { checkpoint } = keysOf(prefix);
+  const ids = Array.from({ length: 200_000 }, (_, index) => idOf(index));
+  for (let at = 0; at < ids.length; at += 10_000) {
+    await redis.hset(checkpoint, Object.fromEntries(ids.slice(at, at + 10_000).map((id) => [id, 'a record'])));
+  }
+  const odd = ['"', '\\', "it's", '\u0000', '\ud800', '[]', '\r\n', '漢字', '🙂', 'ü"\\u00fc'];
+  const entries = odd.map((workflowId) => ({ workflowId, firstEventSeq: 1, events: [{ kind: 'started', at: 1 } as const] }));
+  t.same(await store.checkpoint(ownership, { number: 1, entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.equal(await redis.hlen(checkpoint), ids.length + 10);
+  await redis.call('SLOWLOG', 'RESET');
+  const finish = { seq: 1, ended: [...ids.slice(1), ...odd] };
+  t.same(await store.checkpoint(ownership, { number: 2, entries: [], finish }), { kind: 'kept' });
+  t.same([await redis.hlen(checkpoint), await redis.hexists(checkpoint, ids[0])], [1, 1]);
+  const slow = (await redis.slowlog('GET', 10)) as [number, number, number, string[]][];
+  const longestMs = Math.max(0, ...slow.map(([, , us]) => us / 1_000));
+  t.ok(longestMs < 2_000, `${longestMs} ms`);
 });
 
 t.test('text that is no text breaks nothing', { skip: server.skip }, async (t) => {

@@ -75,26 +75,27 @@ return {'durable'}
 
 /**
  * ARGV: number of the slice, the last slice and the last event that are known to be there, number of records, that many pairs of id and record;
- * to finish: number of the event, the one after it, ids of what has ended.
+ * to finish: number of the event, the one after it, ids of what has ended as JSON: they may be more than a call can have arguments.
  */
 export const CHECKPOINT = script(`${FENCE}
 local slice = tonumber(redis.call('HGET', KEYS[1], 'slice') or '0')
 if tonumber(ARGV[3]) < slice then return {'fenced', 'a later slice is there'} end
 if slice < tonumber(ARGV[4]) or tonumber(shard[3]) < tonumber(ARGV[5]) then return {'fenced', 'the journal went back in time'} end
+local finish = 7 + 2 * tonumber(ARGV[6])
+-- What fails half-way leaves what was written: so it is read before anything is.
+local ended = ARGV[finish] and cjson.decode(ARGV[finish + 2])
 redis.call('HSET', KEYS[1], 'slice', ARGV[3])
-local at = 7
-for _ = 1, tonumber(ARGV[6]) do
+for at = 7, finish - 2, 2 do
   redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
-  at = at + 2
 end
-if ARGV[at] then
+if ended then
   local before = redis.call('HGET', KEYS[1], 'checkpoint_seq')
-  if tonumber(ARGV[at]) > tonumber(before) then
-    redis.call('HSET', KEYS[1], 'checkpoint_seq', ARGV[at])
-    redis.call('XTRIM', KEYS[2], 'MINID', ARGV[at + 1])
+  if tonumber(ARGV[finish]) > tonumber(before) then
+    redis.call('HSET', KEYS[1], 'checkpoint_seq', ARGV[finish])
+    redis.call('XTRIM', KEYS[2], 'MINID', ARGV[finish + 1])
   end
-  for from = at + 2, #ARGV, 1000 do
-    redis.call('HDEL', KEYS[3], unpack(ARGV, from, math.min(from + 999, #ARGV)))
+  for from = 1, #ended, 1000 do
+    redis.call('HDEL', KEYS[3], unpack(ended, from, math.min(from + 999, #ended)))
   end
 end
 return {'kept'}

@@ -157,7 +157,8 @@ export class RedisStore implements Store {
     const { seq, slice } = this.#known;
     const args: Argument[] = [this.#known.sliceOf(number), slice, seq, entries.length];
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
-    if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
+    // Well-formed, as UTF-8 makes what they were written under.
+    if (finish !== null) args.push(finish.seq, finish.seq + 1, JSON.stringify(finish.ended.map((id) => id.toWellFormed())));
     try {
       const [word] = await this.#bulk.run(CHECKPOINT, this.#shardKeys(), [ownership.epoch, ownership.termId, ...args]).then(words);
       if (word !== 'kept') return { kind: 'fenced' };
