@@ -6,12 +6,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import t, { type Test } from 'tap';
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../coordinator/store/redis/store.ts';
-import { type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
+import { type ArchivedWorkflow, type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
 import type { BreakableServer } from '../services/breakable.ts';
 import { ownRedis } from '../services/redis-process.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
-import { another, batchOf, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
-import { plain } from '../store-contract/events.ts';
+import { another, batchOf, checkpointed, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
+import { definitionOf, plain } from '../store-contract/events.ts';
 import { factsIn, runLoad, upTo } from '../store-contract/load.ts';
 import { startProxy } from '../stream-support/tcp-proxy.ts';
 
@@ -263,6 +263,33 @@ t.test('a damaged journal is not read as if it were whole', { skip }, async (t) 
   await t.rejects(loaded(store), /gap: after event 1 comes 3/);
   await redis.xtrim('wf:{0}:journal', 'MAXLEN', 1);
   await t.rejects(loaded(store), /gap: after event 0 comes 4/);
+});
+
+t.test('a checkpoint of large histories is read in small steps, one of small ones in few', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const owner = await take(store);
+  await store.putDefinition(definitionOf('blue').stored);
+  await commitAll(store, owner, [batchOf(1)]);
+  let number = 0;
+  const keep = async (workflows: readonly ArchivedWorkflow[]) => {
+    const entries = workflows.map(({ state, events }) => ({ workflowId: state.id, firstEventSeq: 1, events }));
+    number += 1;
+    t.same(await store.checkpoint(owner, { number, entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  };
+  // A server cuts off whoever is answered more than this at once; those in one bucket come together whatever is asked for.
+  await redis.config('SET', 'client-output-buffer-limit', 'normal 20mb 0 0');
+  for (let large = 0; large < 20; large++) await keep([blueWorkflow(large, 4, 3_000_000)]);
+  t.equal((await checkpointed(store)).length, 20);
+  await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
+  t.equal((await checkpointed(store)).length, 5_020, 'large ones among small ones');
+  await redis.del('wf:{0}:checkpoint');
+  await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
+  await redis.config('RESETSTAT');
+  t.equal((await checkpointed(store)).length, 5_000);
+  const steps = Number(/cmdstat_hscan:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1]);
+  t.ok(steps > 5 && steps < 100, `${steps} steps`);
+  await redis.config('SET', 'client-output-buffer-limit', 'normal 0 0 0');
 });
 
 t.test('a server that takes no writes for now: the same batch may be tried again', { skip }, async (t) => {

@@ -1,7 +1,9 @@
 /**
  * Reading a shard for its recovery, in steps of a few megabytes.
  *
- * Invariant: a journal with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
+ * Invariants
+ * 1. A journal with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
+ * 2. A step brings what its deadline (`redisStepMs`) leaves time for: a few megabytes, or one value that is larger.
  */
 import { chainAfter, type EntryReader } from '../journal.ts';
 import type { LoadedPart } from '../store.ts';
@@ -11,9 +13,11 @@ import { copyOf, unpack } from './record.ts';
 
 /** Bytes that one read should bring. */
 const STEP_BYTES = 4 * 1024 * 1024;
-const STEP_ENTRIES = 1_000;
-/** Workflows of a checkpoint that one read should bring. */
-const STEP_WORKFLOWS = 100;
+/** Values that one read may ask for: as many of the largest batches, after small ones, still come in time. */
+const STEP_VALUES = 128;
+/** What the first step asks for. A batch has the size of a commit at most; a history has none. */
+const FIRST_BATCHES = 16;
+const FIRST_WORKFLOWS = 1;
 
 interface Row {
   readonly epoch: number;
@@ -23,6 +27,24 @@ interface Row {
   readonly crc: number;
   readonly chain: number;
   readonly body: Uint8Array;
+}
+
+/** How many values the next read asks for: what the last one brought says how large they are. Grows step by step, for those to come may be larger. */
+class Step {
+  #count: number;
+
+  constructor(first: number) {
+    this.#count = first;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  brought(values: number, bytes: number): void {
+    const fitting = Math.floor(STEP_BYTES / Math.max(1, bytes / Math.max(1, values)));
+    this.#count = Math.max(1, Math.min(fitting, 2 * this.#count, STEP_VALUES));
+  }
 }
 
 /** The workflows of the checkpoint, then the batches after it, up to the last event there is now. */
@@ -49,26 +71,31 @@ export async function* loadParts(redis: RedisConnection, keys: Keys, reader: Ent
 async function* checkpointed(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
   // A scan may bring the same workflow twice.
   const seen = new Set<string>();
+  const step = new Step(FIRST_WORKFLOWS);
   let cursor = '0';
   do {
-    const [next, flat] = (await read(redis.callBuffer('HSCAN', keys.checkpoint, cursor, 'COUNT', STEP_WORKFLOWS))) as [Buffer, Buffer[]];
+    const [next, flat] = (await read(redis.callBuffer('HSCAN', keys.checkpoint, cursor, 'COUNT', step.count))) as [Buffer, Buffer[]];
     cursor = next.toString();
     const entries = [];
+    let bytes = 0;
     for (let at = 0; at < flat.length; at += 2) {
+      bytes += flat[at + 1].length;
       const id = flat[at].toString();
       if (seen.has(id)) continue;
       seen.add(id);
       const what = `checkpoint of ${id}`;
       entries.push(...(await reader.read(unpack(flat[at + 1], what), what)));
     }
+    step.brought(flat.length / 2, bytes);
     if (entries.length > 0) yield { kind: 'checkpoint', entries };
   } while (cursor !== '0');
 }
 
 async function* rows(redis: RedisConnection, keys: Keys, after: number, until: number): AsyncIterable<Row> {
   let from = after;
-  let count = 16;
+  const step = new Step(FIRST_BATCHES);
   while (from < until) {
+    const { count } = step;
     const found = (await read(redis.callBuffer('XRANGE', keys.journal, `(${from}`, until, 'COUNT', count))) as [Buffer, Buffer[]][];
     let bytes = 0;
     for (const [id, fields] of found) {
@@ -78,7 +105,7 @@ async function* rows(redis: RedisConnection, keys: Keys, after: number, until: n
       yield row;
     }
     if (found.length < count) return;
-    count = Math.max(1, Math.min(STEP_ENTRIES, Math.floor(STEP_BYTES / Math.max(1, bytes / found.length))));
+    step.brought(found.length, bytes);
   }
 }
 
