@@ -4,7 +4,10 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import pino from 'pino';
 import t, { type Test } from 'tap';
+import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { readFailure } from '../../coordinator/shard/recovery.ts';
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../coordinator/store/redis/store.ts';
 import { type ArchivedWorkflow, type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
 import type { BreakableServer } from '../services/breakable.ts';
@@ -205,8 +208,76 @@ t.test('a journal that is gone fences its owner', { skip }, async (t) => {
     t.match(await store.reclaim(owner), { kind: 'lost', message: /gone/ });
     t.same(await store.checkpoint(owner, slice), { kind: 'fenced' });
     if (lose.toString().includes('flushall')) t.match(await take(store), { lastSeq: 0 }, 'another ownership starts anew');
-    else await t.rejects(loaded(store), /a part of it is gone/);
   }
+});
+
+/** What a coordinator makes of a shard that it cannot read: damage ends it, anything else it tries again. */
+async function failure(store: RedisStore, owner: Ownership): Promise<unknown> {
+  const error = await loaded(store).catch((error: unknown) => error);
+  return await readFailure(store, owner, error);
+}
+
+t.test('a journal that is gone is damage to whoever finds it so', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const lost = {
+    'the stream': () => redis.del('wf:{0}:journal'),
+    'the stream, and nothing of it was needed': async () => {
+      await store.checkpoint(await take(store), { number: 1, entries: batchOf(1).entries, finish: { seq: 2, ended: [] } });
+      await redis.del('wf:{0}:journal');
+    },
+    'what says where it ends': () => redis.del('wf:{0}:shard'),
+  };
+  for (const [what, lose] of Object.entries(lost)) {
+    await redis.flushall();
+    const before = await take(store);
+    t.same(await commitAll(store, before, [batchOf(1), batchOf(2)]), ['durable', 'durable']);
+    await lose();
+    t.match(await store.renew(before, 2), { kind: 'lost' });
+    for (let tries = 0; tries < 2; tries++) {
+      const owner = await take(store);
+      t.match(await failure(store, owner), { name: 'Error', message: /is gone: .*put the keys .* back .*, or remove/ }, what);
+      t.match((await commitAll(store, owner, [batchOf(owner.lastSeq + 1)]))[0], /fenced|aborted/, 'and nothing is written over it');
+    }
+  }
+  await redis.flushall();
+  const owner = await take(store);
+  await commitAll(store, owner, [batchOf(1)]);
+  const next = await take(store);
+  await redis.del('wf:{0}:journal');
+  t.match(await failure(store, next), { name: 'ShardStopped' }, 'under an owner that found it there, it may be another one who knows');
+  t.match(await failure(store, await take(store)), { message: /is gone/ });
+});
+
+t.test('a coordinator whose journal is gone ends and says so', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await openRedisStore({ url: server.url, log: { info: () => {}, warn: () => {} } });
+  await store.putDefinition(definitionOf('blue').stored);
+  const before = await take(store);
+  const { state, events } = blueWorkflow(1, 4);
+  const entries = [{ workflowId: state.id, firstEventSeq: 1, events }];
+  t.same(await commitAll(store, before, [{ firstSeq: 1, lastSeq: 4, entries }]), ['durable']);
+  await store.release(before);
+  let stopped: string | null = null;
+  const running = await startCoordinator({
+    store,
+    host: '127.0.0.1',
+    port: 0,
+    grpcPort: null,
+    advertiseUrl: null,
+    token: null,
+    version: 'test',
+    log: pino({ level: 'silent' }),
+    onStopped: (reason) => {
+      stopped = reason;
+    },
+  });
+  t.equal(running.role(), 'ACTIVE');
+  await redis.del('wf:{0}:journal');
+  const until = performance.now() + 5_000;
+  while (stopped === null && performance.now() < until) await pause(20);
+  t.match(stopped, /the journal is gone: 4 events were committed/);
+  await running.close(100);
 });
 
 t.test('an old copy of the journal fences its owner', { skip }, async (t) => {

@@ -12,6 +12,8 @@ export type Keys = ReturnType<typeof keysOf>;
 export function keysOf(prefix: string) {
   const base = `${prefix}:{${SHARD}}`;
   return {
+    /** All of them, as people look for them. */
+    every: `${base}:*`,
     /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice. */
     shard: `${base}:shard`,
     /** Stream: one entry a batch; its id is the number of the batch's last event. */

@@ -2,7 +2,7 @@
  * Reading a shard for its recovery, in steps of a few megabytes.
  *
  * Invariants
- * 1. A journal with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
+ * 1. A journal that is gone, with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
  * 2. A step brings what its deadline (`redisStepMs`) leaves time for: a few megabytes, or one value that is larger.
  */
 import { chainAfter, type EntryReader } from '../journal.ts';
@@ -10,6 +10,7 @@ import type { LoadedPart } from '../store.ts';
 import { type RedisConnection, readError } from './connection.ts';
 import type { Keys } from './keys.ts';
 import { copyOf, unpack } from './record.ts';
+import { READ } from './shard-scripts.ts';
 
 /** Bytes that one read should bring. */
 const STEP_BYTES = 4 * 1024 * 1024;
@@ -49,8 +50,9 @@ class Step {
 
 /** The workflows of the checkpoint, then the batches after it, up to the last event there is now. */
 export async function* loadParts(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
-  const header = await read(redis.call('HMGET', keys.shard, 'last_seq', 'checkpoint_seq'));
-  const [lastSeq, checkpointSeq] = (header as (string | null)[]).map((text) => Number(text ?? 0));
+  const header = await read(redis.run(READ, [keys.shard, keys.journal], []));
+  const [lastSeq, checkpointSeq, journals] = (header as (string | number)[]).map(Number);
+  checkWhole(keys, lastSeq, journals > 0);
   yield* checkpointed(redis, keys, reader);
   let at = checkpointSeq;
   let before: Row | null = null;
@@ -66,6 +68,16 @@ export async function* loadParts(redis: RedisConnection, keys: Keys, reader: Ent
     before = row;
   }
   if (at !== lastSeq) throw new Error(`the journal ends at ${at}, and should at ${lastSeq}: a part of it is gone`);
+}
+
+/** Either there is all of it or, before the first commit and on an emptied server, nothing. */
+function checkWhole({ shard, journal, every }: Keys, lastSeq: number, hasJournal: boolean): void {
+  if (lastSeq > 0 === hasJournal) return;
+  const what =
+    lastSeq > 0
+      ? `the journal is gone: ${lastSeq} events were committed, and ${journal} is not there`
+      : `the end of the journal is gone: ${journal} is there, and ${shard} knows of no event`;
+  throw new Error(`${what}; put the keys ${every} back from a copy, or remove them all to begin anew`);
 }
 
 async function* checkpointed(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {

@@ -6,6 +6,7 @@
  * 1. A commit is one call of one script: epoch, term and number of the last event are checked, and the batch appended, or nothing happens.
  * 2. `aborted` is answered only to what the server said it did not run, or what was never sent. Everything else is `unknown`, and `reclaim` finds out.
  * 3. A journal that is gone (emptied server, keys thrown out, an old copy put back) fences its owner; it never starts anew under the same ownership.
+ *    Another one starts anew on an emptied server, and finds damage where a part of the keys is there: see `loadParts`.
  * 4. Commits and questions of ownership have a connection of their own: large reads and writes do not hold them up.
  */
 import { randomUUID } from 'node:crypto';
@@ -72,6 +73,8 @@ export class RedisStore implements Store {
   readonly #known = new Known();
   /** Terms of reclaims that were not answered, by the term that they take over from. */
   readonly #asked = new Map<string, string>();
+  /** The term that was acquired without a journal, though there had been events; empty when the last one was not. */
+  #bereftTerm = '';
   /** The chain after the last batch that this store knows to be there. */
   #chain = 0;
 
@@ -93,6 +96,7 @@ export class RedisStore implements Store {
       }
       const ownership = this.#taken(termId, answer);
       this.#known.acquired(ownership, Number(answer[4]));
+      this.#bereftTerm = ownership.lastSeq > 0 && Number(answer[5]) === 0 ? termId : '';
       return { kind: 'acquired', ownership };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
@@ -101,7 +105,8 @@ export class RedisStore implements Store {
 
   async renew(ownership: Ownership, lastSeq: number): Promise<Renewal> {
     try {
-      const [word, message] = await this.#fenced(RENEW, ownership, [lastSeq, this.leaseMs]);
+      const hadJournal = ownership.termId === this.#bereftTerm ? 0 : 1;
+      const [word, message] = await this.#fenced(RENEW, ownership, [lastSeq, this.leaseMs, hadJournal]);
       return word === 'renewed' ? { kind: 'renewed' } : { kind: 'lost', message };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
