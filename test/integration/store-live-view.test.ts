@@ -168,11 +168,19 @@ t.test('who is there is said, and goes by itself', { skip }, async (t) => {
   });
   t.same(await view.announce(presence('c-1')), { kind: 'kept' });
   t.same(await view.announce(presence('c-2')), { kind: 'kept' });
-  t.same(new Set((await view.presences()).map(({ coordinator }) => coordinator.coordinatorId)), new Set(['c-1', 'c-2']));
+  const said = async () => (await redis.mget('wf:{0}:presence:c-1', 'wf:{0}:presence:c-2')).map((text) => JSON.parse(text ?? 'null'));
+  t.same(await said(), [presence('c-1'), presence('c-2')]);
+  const [first, until, second] = await redis.zrange('wf:{0}:coordinators', '0', '-1', 'WITHSCORES');
+  t.same([first, second], ['c-1', 'c-2'], 'by when they are believed no more');
+  const leftMs = Number(until) - Number((await redis.time())[0]) * 1_000;
+  t.ok(leftMs > 0 && leftMs <= limits.presenceTtlMs + 1_000, `${leftMs} ms`);
   t.ok((await redis.pttl('wf:{0}:presence:c-1')) <= limits.presenceTtlMs);
   await redis.pexpire('wf:{0}:presence:c-1', 1);
   while ((await redis.exists('wf:{0}:presence:c-1')) > 0) await pause(2);
-  t.same(await view.presences(), [presence('c-2')]);
+  t.same(await said(), [null, presence('c-2')]);
+  await redis.zadd('wf:{0}:coordinators', 1, 'c-1');
+  t.same(await view.announce(presence('c-2')), { kind: 'kept' });
+  t.same(await redis.zrange('wf:{0}:coordinators', '0', '-1'), ['c-2'], 'who is gone is no longer listed');
 });
 
 t.test('large histories are not shown, and of an open one not each time', { skip }, async (t) => {

@@ -155,21 +155,6 @@ export class RedisLiveView implements LiveView {
     }
   }
 
-  /** Coordinators that say they are there, 100 at most; none when Redis does not answer. */
-  async presences(): Promise<readonly Presence[]> {
-    const found: Presence[] = [];
-    await this.#ask(async () => {
-      const ids = (await this.#redis.call('ZREVRANGE', this.#keys.coordinators, 0, 99)) as string[];
-      const said = await this.#redis.callAll(
-        ids.map((id) => ['GET', this.#keys.presence(id)] as const),
-        'text',
-      );
-      for (const text of said as (string | null)[]) if (text !== null) found.push(JSON.parse(text) as Presence);
-      return { kind: 'kept' } as const;
-    });
-    return found;
-  }
-
   health(): TierHealth {
     const name = 'redis (live view)';
     const trouble = this.#breaker.trouble;
