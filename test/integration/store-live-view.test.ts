@@ -183,6 +183,25 @@ t.test('who is there is said, and goes by itself', { skip }, async (t) => {
   t.same(await redis.zrange('wf:{0}:coordinators', '0', '-1'), ['c-2'], 'who is gone is no longer listed');
 });
 
+t.test('two installations on one server do not see each other', { skip }, async (t) => {
+  const redis = await admin(t);
+  const [mine, theirs] = [await openView(t, server.url, 'team-a'), await openView(t, server.url, 'team-b')];
+  const messages: string[] = [];
+  await redis.subscribe('team-b:changes');
+  redis.on('message', (channel) => messages.push(channel));
+  t.same(await mine.show(next, [blueWorkflow(1, 7)]), { kind: 'kept' });
+  t.same(await mine.announce({ coordinator: { coordinatorId: 'c-1', address: '', role: 'ACTIVE' }, workers: [] }), { kind: 'kept' });
+  t.equal(await theirs.get(idOf(1)), null);
+  t.same(await theirs.show(old, [blueWorkflow(2, 7)]), { kind: 'kept' }, 'the epoch of another installation fences nobody');
+  while (messages.length === 0) await pause(5);
+  t.not(await mine.get(idOf(1)), null);
+  t.equal(await mine.get(idOf(2)), null);
+  await redis.unsubscribe();
+  for (const key of await redis.keys('*')) t.match(key, /^team-[ab]:\{0\}:/);
+  t.equal((await redis.keys('team-b:*presence*')).length, 0);
+  t.equal(messages.length, 1);
+});
+
 t.test('large histories are not shown, and of an open one not each time', { skip }, async (t) => {
   const redis = await admin(t);
   const { store, journal } = await tiered(t, await openView(t));

@@ -28,7 +28,7 @@ const server = found as BreakableServer;
 
 /** A store on an emptied server; closed with the test. */
 async function open(t: Test, options: Partial<RedisStoreOptions> = {}): Promise<RedisStore> {
-  const store = await openRedisStore({ url: server.url, log: { info: () => {}, warn: () => {} }, leaseMs: 300, ...options });
+  const store = await openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: () => {} }, leaseMs: 300, ...options });
   t.teardown(() => store.close());
   return store;
 }
@@ -251,7 +251,7 @@ t.test('a journal that is gone is damage to whoever finds it so', { skip }, asyn
 
 t.test('a coordinator whose journal is gone ends and says so', { skip }, async (t) => {
   const redis = await admin(t);
-  const store = await openRedisStore({ url: server.url, log: { info: () => {}, warn: () => {} } });
+  const store = await openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: () => {} } });
   await store.putDefinition(definitionOf('blue').stored);
   const before = await take(store);
   const { state, events } = blueWorkflow(1, 4);
@@ -429,7 +429,7 @@ t.test('user, password and number of the database are in the address', { skip },
   t.match(await wrong.acquire(another), { kind: 'unavailable', message: /WRONGPASS/ });
   t.match(wrong.health(), [{ health: 'DOWN', detail: /WRONGPASS/ }]);
   await t.rejects(wrong.definitionsByHash(['x']), StoreUnavailable);
-  await t.rejects(openRedisStore({ url: 'localhost:6379', log: { info: () => {}, warn: () => {} } }), /redis:\/\//);
+  await t.rejects(openRedisStore({ url: 'localhost:6379', prefix: 'wf', log: { info: () => {}, warn: () => {} } }), /redis:\/\//);
 });
 
 t.test('what a server does not protect from is said', { skip }, async (t) => {

@@ -2,13 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import pino from 'pino';
 import t, { type Test } from 'tap';
 import { keysOf } from '../../coordinator/store/redis/keys.ts';
 import { openRedisStore, type RedisStore } from '../../coordinator/store/redis/store.ts';
 import type { Store } from '../../coordinator/store/store.ts';
+import { openStore } from '../../coordinator/stores.ts';
 import { redis } from '../services/services.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
-import { batchOf, commitAll, storeContract, take } from '../store-contract/contract.ts';
+import { another, batchOf, checkpointed, commitAll, loaded, storeContract, take } from '../store-contract/contract.ts';
 import { definitionOf } from '../store-contract/events.ts';
 
 const quiet = { info: () => {}, warn: () => {} };
@@ -79,6 +81,36 @@ t.test(
     t.same(await keys(), ['definitions', 'idempotency:"key 902"', 'open', 'registered', 'shard'], 'nothing of them is left');
   },
 );
+
+t.test('two installations on one server do not see each other', { skip: server.skip }, async (t) => {
+  const log = pino({ level: 'silent' });
+  const prefixes = [`test-${randomUUID()}`, `test-${randomUUID()}:b`];
+  const open = (redisPrefix: string) =>
+    openStore({ databaseUrl: null, redisUrl: server.url, redisPrefix, dataDir: null, retentionDays: 1 }, log);
+  const [mine, theirs] = await Promise.all(prefixes.map(open));
+  const redis = new Redis(server.url);
+  t.teardown(async () => {
+    redis.disconnect();
+    await Promise.all([mine.close(), theirs.close()]);
+  });
+  const owner = await take(mine);
+  await mine.putDefinition(definitionOf('blue').stored);
+  t.same(await commitAll(mine, owner, [batchOf(1), batchOf(2)]), ['durable', 'durable']);
+  const workflow = blueWorkflow(1, 7);
+  t.same(await mine.archive!.write([workflow]), { kind: 'kept' });
+  const entries = [{ workflowId: workflow.state.id, firstEventSeq: 1, events: workflow.events }];
+  t.same(await mine.checkpoint(owner, { number: 1, entries, finish: null }), { kind: 'kept' });
+  const other = await theirs.acquire(another);
+  t.match(other, { kind: 'acquired', ownership: { epoch: 1, lastSeq: 0 } }, 'nobody has theirs');
+  t.same([await loaded(theirs), await checkpointed(theirs)], [[], []]);
+  t.same([await theirs.archive!.get(idOf(1)), await theirs.archive!.list(everything)], [null, []]);
+  t.equal((await theirs.archive!.byKeys(['key 1'])).size, 0);
+  t.equal((await theirs.definitionsByHash([definitionOf('blue').stored.hash])).size, 0);
+  if (other.kind === 'acquired') t.same(await commitAll(theirs, other.ownership, [batchOf(1)]), ['durable']);
+  t.same(await mine.renew(owner, 2), { kind: 'renewed' });
+  t.same([(await loaded(mine)).length, (await checkpointed(mine)).length], [2, 1]);
+  t.ok((await redis.keys(`${prefixes[0]}:{0}:*`)).length > 5);
+});
 
 t.test('an idempotency key that is free again belongs to the later workflow', { skip: server.skip }, async (t) => {
   const { store } = await forgetful(t);

@@ -8,7 +8,7 @@ export const SHARD = 0;
 /** Keys of a shard. */
 export type Keys = ReturnType<typeof keysOf>;
 
-/** Keys under a prefix, which is `wf` unless several installations share a server. */
+/** Keys under a prefix (REDIS_PREFIX). It has no braces: only the part of the shard decides on which node of a cluster they are. */
 export function keysOf(prefix: string) {
   const base = `${prefix}:{${SHARD}}`;
   return {

@@ -67,12 +67,12 @@ export interface LiveViewOptions {
   /** `redis://` or `rediss://`, with user, password and number of the database. */
   readonly url: string;
   readonly log: StoreLog;
-  /** Before the names of all keys: several installations may share a server. */
-  readonly prefix?: string;
+  /** What the names of all keys begin with: several installations may share a server. */
+  readonly prefix: string;
 }
 
 /** Opens the view; waits for the server a little, and goes on without it when it does not answer. Throws when the address is none. */
-export async function openLiveView({ url, log, prefix = 'wf' }: LiveViewOptions): Promise<RedisLiveView> {
+export async function openLiveView({ url, log, prefix }: LiveViewOptions): Promise<RedisLiveView> {
   const redis = new RedisConnection(url, 'wf-live-view', limits.liveViewCallMs, log);
   await redis.ready(limits.liveViewCallMs);
   return new RedisLiveView(redis, keysOf(prefix));

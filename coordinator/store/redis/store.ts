@@ -46,13 +46,13 @@ export interface RedisStoreOptions {
   readonly leaseMs?: number;
   /** How long what has ended is kept, and its idempotency key. */
   readonly retentionMs?: number;
-  /** Before the names of all keys: several installations may share a server. */
-  readonly prefix?: string;
+  /** What the names of all keys begin with: several installations may share a server. */
+  readonly prefix: string;
 }
 
 /** Opens the store; waits for the server a little, and goes on without it when it does not answer. Throws when the address is none. */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
-  const { url, log, leaseMs = limits.shardLeaseMs, retentionMs = limits.redisRetentionMs, prefix = 'wf' } = options;
+  const { url, log, leaseMs = limits.shardLeaseMs, retentionMs = limits.redisRetentionMs, prefix } = options;
   const hot = new RedisConnection(url, 'wf-commits', limits.redisCommandMs, log);
   const bulk = new RedisConnection(url, 'wf-reads', limits.redisStepMs, log);
   await Promise.all([hot.ready(limits.redisConnectMs), bulk.ready(limits.redisConnectMs)]);
