@@ -207,14 +207,14 @@ t.test('large histories are not shown, and of an open one not each time', { skip
   const { store, journal } = await tiered(t, await openView(t));
   const large = blueWorkflow(1, 7, limits.liveViewWorkflowBytes);
   await store.archive!.write([large]);
-  await store.liveView.show(old, [large, blueWorkflow(2, 4, 60_000)]);
+  await store.liveView.show(old, [large, blueWorkflow(2, 4, 200_000)]);
   t.equal(await redis.hget(`wf:{0}:live:${idOf(1)}`, 'seq'), '7');
   t.equal(await redis.hexists(`wf:{0}:live:${idOf(1)}`, 'record'), 0);
   t.same(plainEntry(await store.archive!.get(idOf(1))), plainEntry(entryOf(large)), 'it is read from the archive');
   t.equal(journal.gets, 1);
-  await store.liveView.show(old, [blueWorkflow(2, 5, 60_000)]);
+  await store.liveView.show(old, [blueWorkflow(2, 5, 200_000)]);
   t.same(await redis.hmget(`wf:{0}:live:${idOf(2)}`, 'seq', 'record_seq'), ['5', '4']);
-  await store.liveView.show(old, [blueWorkflow(2, 7, 60_000)]);
+  await store.liveView.show(old, [blueWorkflow(2, 7, 200_000)]);
   t.same(await redis.hmget(`wf:{0}:live:${idOf(2)}`, 'seq', 'record_seq'), ['7', '7'], 'its end is');
 });
 
