@@ -148,6 +148,22 @@ t.test('a round that drops 200 000 workflows is one script that holds nobody up 
   t.ok(longestMs < 2_000, `${longestMs} ms`);
 });
 
+t.test('what cannot be encoded rejects, and leaves nothing behind', { skip: server.skip }, async (t) => {
+  const { store } = await forgetful(t);
+  const owner = await take(store);
+  const none = { encoding: 'json', data: null as unknown as Uint8Array };
+  const entries = [
+    ...batchOf(1).entries,
+    { workflowId: 'wf', firstEventSeq: 1, events: [{ kind: 'jobCheckpointed', at: 1, job: 0, checkpoint: none } as const] },
+  ];
+  await t.rejects(store.commit(owner, { firstSeq: 1, lastSeq: 2, entries }), TypeError);
+  await t.rejects(store.checkpoint(owner, { number: 1, entries, finish: { seq: 0, ended: [] } }), TypeError);
+  t.same([await loaded(store), await checkpointed(store)], [[], []]);
+  t.same(await commitAll(store, owner, [batchOf(1), batchOf(2)]), ['durable', 'durable']);
+  t.same(await store.checkpoint(owner, { number: 2, entries: batchOf(1).entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  t.same([(await loaded(store)).length, (await checkpointed(store)).length], [1, 1], 'and what can be is taken after it');
+});
+
 t.test('text that is no text breaks nothing', { skip: server.skip }, async (t) => {
   const { store } = await forgetful(t);
   const odd = ['\u0000', '\ud800', '\udc00x', '"', '{', '\r\n', '漢字'];

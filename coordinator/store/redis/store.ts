@@ -7,7 +7,9 @@
  * 2. `aborted` is answered only to what the server said it did not run, or what was never sent. Everything else is `unknown`, and `reclaim` finds out.
  * 3. A journal that is gone (emptied server, keys thrown out, an old copy put back) fences its owner; it never starts anew under the same ownership.
  *    Another one starts anew on an emptied server, and finds damage where a part of the keys is there: see `loadParts`.
- * 4. Commits and questions of ownership have a connection of their own: large reads and writes do not hold them up.
+ * 4. What cannot be encoded rejects, in `commit` and in `checkpoint`, and nothing of it was sent: that is a broken invariant, and no state of the server.
+ *    So it is encoded before the `try` that turns failures into answers.
+ * 5. Commits and questions of ownership have a connection of their own: large reads and writes do not hold them up.
  */
 import { randomUUID } from 'node:crypto';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -123,6 +125,7 @@ export class RedisStore implements Store {
 
   async commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     const { firstSeq, lastSeq, entries } = batch;
+    // Rejects, on purpose: invariant 4.
     const { codec, crc, body } = encodeEntries(entries, false);
     const chain = chainAfter(this.#chain, body);
     try {
@@ -161,6 +164,7 @@ export class RedisStore implements Store {
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const { seq, slice } = this.#known;
     const args: Argument[] = [this.#known.sliceOf(number), slice, seq, entries.length];
+    // Rejects, on purpose: invariant 4.
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
     // Well-formed, as UTF-8 makes what they were written under.
     if (finish !== null) args.push(finish.seq, finish.seq + 1, JSON.stringify(finish.ended.map((id) => id.toWellFormed())));
