@@ -249,6 +249,30 @@ t.test('a journal that is gone is damage to whoever finds it so', { skip }, asyn
   t.match(await failure(store, await take(store)), { message: /is gone/ });
 });
 
+t.test('a checkpoint that is gone is damage, and nothing is written over it', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const owner = await take(store);
+  await commitAll(store, owner, [batchOf(1), batchOf(2)]);
+  const finish = { seq: 2, ended: [] };
+  const entries = [...batchOf(1).entries, ...batchOf(2).entries];
+  t.same(await store.checkpoint(owner, { number: 1, entries, finish }), { kind: 'kept' });
+  t.same(await store.checkpoint(owner, { number: 2, entries: [], finish: { seq: 2, ended: ['wf-2'] } }), { kind: 'kept' });
+  t.equal((await checkpointed(store)).length, 1);
+  await redis.del('wf:{0}:checkpoint');
+  t.same(await store.checkpoint(owner, { number: 3, entries, finish: null }), { kind: 'fenced' });
+  t.equal(await redis.exists('wf:{0}:checkpoint'), 0);
+  for (let tries = 0; tries < 2; tries++) {
+    t.match(await failure(store, await take(store)), { message: /checkpoint is gone: 1 workflows .* 0 are/ });
+  }
+  await redis.flushall();
+  const next = await take(store);
+  await commitAll(store, next, [batchOf(1), batchOf(2)]);
+  t.same(await store.checkpoint(next, { number: 1, entries, finish }), { kind: 'kept' });
+  await redis.del('wf:{0}:shard', 'wf:{0}:journal');
+  t.match(await failure(store, await take(store)), { message: /end of the journal is gone: wf:\{0\}:checkpoint is there/ });
+});
+
 t.test('a coordinator whose journal is gone ends and says so', { skip }, async (t) => {
   const redis = await admin(t);
   const store = await openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: () => {} } });
@@ -354,6 +378,7 @@ t.test('a checkpoint of large histories is read in small steps, one of small one
   t.equal((await checkpointed(store)).length, 20);
   await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
   t.equal((await checkpointed(store)).length, 5_020, 'large ones among small ones');
+  await redis.hset('wf:{0}:shard', 'records', '0');
   await redis.del('wf:{0}:checkpoint');
   await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
   await redis.config('RESETSTAT');

@@ -130,11 +130,12 @@ t.test('a round that drops 200 000 workflows is one script that holds nobody up 
   const { store, redis, prefix } = await forgetful(t);
   const ownership = await take(store);
   await commitAll(store, ownership, [batchOf(1)]);
-  const { checkpoint } = keysOf(prefix);
+  const { checkpoint, shard } = keysOf(prefix);
   const ids = Array.from({ length: 200_000 }, (_, index) => idOf(index));
   for (let at = 0; at < ids.length; at += 10_000) {
     await redis.hset(checkpoint, Object.fromEntries(ids.slice(at, at + 10_000).map((id) => [id, 'a record'])));
   }
+  await redis.hset(shard, 'records', ids.length);
   const odd = ['"', '\\', "it's", '\u0000', '\ud800', '[]', '\r\n', '漢字', '🙂', 'ü"\\u00fc'];
   const entries = odd.map((workflowId) => ({ workflowId, firstEventSeq: 1, events: [{ kind: 'started', at: 1 } as const] }));
   t.same(await store.checkpoint(ownership, { number: 1, entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });

@@ -14,7 +14,7 @@ export function keysOf(prefix: string) {
   return {
     /** All of them, as people look for them. */
     every: `${base}:*`,
-    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice. */
+    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice, records (how many the checkpoint has). */
     shard: `${base}:shard`,
     /** Stream: one entry a batch; its id is the number of the batch's last event. */
     journal: `${base}:journal`,

@@ -5,6 +5,7 @@
  * 1. A journal that is gone, with a gap, a wrong end or a broken chain is an error; it is never read as if it were whole.
  * 2. A step brings what its deadline (`redisStepMs`) leaves time for: a few megabytes, or one value that is larger.
  */
+import { JournalDamaged } from '@workflow-orchestrator/engine/machine';
 import { chainAfter, type EntryReader } from '../journal.ts';
 import type { LoadedPart } from '../store.ts';
 import { type RedisConnection, readError } from './connection.ts';
@@ -50,9 +51,9 @@ class Step {
 
 /** The workflows of the checkpoint, then the batches after it, up to the last event there is now. */
 export async function* loadParts(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {
-  const header = await read(redis.run(READ, [keys.shard, keys.journal], []));
-  const [lastSeq, checkpointSeq, journals] = (header as (string | number)[]).map(Number);
-  checkWhole(keys, lastSeq, journals > 0);
+  const header = await read(redis.run(READ, [keys.shard, keys.journal, keys.checkpoint], []));
+  const [lastSeq, checkpointSeq, journals, records, recordsKept] = (header as (string | number)[]).map(Number);
+  checkWhole(keys, lastSeq, journals > 0, records, recordsKept);
   yield* checkpointed(redis, keys, reader);
   let at = checkpointSeq;
   let before: Row | null = null;
@@ -71,13 +72,17 @@ export async function* loadParts(redis: RedisConnection, keys: Keys, reader: Ent
 }
 
 /** Either there is all of it or, before the first commit and on an emptied server, nothing. */
-function checkWhole({ shard, journal, every }: Keys, lastSeq: number, hasJournal: boolean): void {
-  if (lastSeq > 0 === hasJournal) return;
-  const what =
-    lastSeq > 0
-      ? `the journal is gone: ${lastSeq} events were committed, and ${journal} is not there`
-      : `the end of the journal is gone: ${journal} is there, and ${shard} knows of no event`;
-  throw new Error(`${what}; put the keys ${every} back from a copy, or remove them all to begin anew`);
+function checkWhole(keys: Keys, lastSeq: number, hasJournal: boolean, records: number, recordsKept: number): void {
+  const { shard, journal, checkpoint, every } = keys;
+  const fail = (what: string): never => {
+    throw new JournalDamaged(`${what}; put the keys ${every} back from a copy, or remove them all to begin anew`);
+  };
+  if (lastSeq > 0 && !hasJournal) fail(`the journal is gone: ${lastSeq} events were committed, and ${journal} is not there`);
+  if (lastSeq === 0 && (hasJournal || records > 0)) {
+    fail(`the end of the journal is gone: ${hasJournal ? journal : checkpoint} is there, and ${shard} knows of no event`);
+  }
+  if (records !== recordsKept)
+    fail(`the checkpoint is gone: ${recordsKept} workflows were kept in ${checkpoint}, and ${records} are there`);
 }
 
 async function* checkpointed(redis: RedisConnection, keys: Keys, reader: EntryReader): AsyncIterable<LoadedPart> {

@@ -88,9 +88,11 @@ return {'durable'}
  * to finish: number of the event, the one after it, ids of what has ended as JSON: they may be more than a call can have arguments.
  */
 export const CHECKPOINT = script(`${FENCE}
-local slice = tonumber(redis.call('HGET', KEYS[1], 'slice') or '0')
+local known = redis.call('HMGET', KEYS[1], 'slice', 'records')
+local slice = tonumber(known[1] or '0')
 if tonumber(ARGV[3]) < slice then return {'fenced', 'a later slice is there'} end
 if slice < tonumber(ARGV[4]) or tonumber(shard[3]) < tonumber(ARGV[5]) then return {'fenced', 'the journal went back in time'} end
+if known[2] and tonumber(known[2]) ~= redis.call('HLEN', KEYS[3]) then return {'fenced', 'the checkpoint is gone'} end
 local finish = 7 + 2 * tonumber(ARGV[6])
 -- What fails half-way leaves what was written: so it is read before anything is.
 local ended = ARGV[finish] and cjson.decode(ARGV[finish + 2])
@@ -108,11 +110,16 @@ if ended then
     redis.call('HDEL', KEYS[3], unpack(ended, from, math.min(from + 999, #ended)))
   end
 end
+redis.call('HSET', KEYS[1], 'records', redis.call('HLEN', KEYS[3]))
 return {'kept'}
 `);
 
-/** No ARGV, no fence. Where the journal ends, where it is read from, and whether it is there: all of one moment. */
+/**
+ * No ARGV, no fence. Where the journal ends, where it is read from, whether it is there, how many workflows the checkpoint has and how many it should have:
+ * all of one moment.
+ */
 export const READ = script(`
-local shard = redis.call('HMGET', KEYS[1], 'last_seq', 'checkpoint_seq')
-return {shard[1] or '0', shard[2] or '0', redis.call('EXISTS', KEYS[2])}
+local shard = redis.call('HMGET', KEYS[1], 'last_seq', 'checkpoint_seq', 'records')
+local records = redis.call('HLEN', KEYS[3])
+return {shard[1] or '0', shard[2] or '0', redis.call('EXISTS', KEYS[2]), records, shard[3] or records}
 `);
