@@ -27,7 +27,7 @@ const settings = resolveSettings(
 );
 if (command !== 'init' && command !== 'status') fail(2, [`'${command}' is no command: init, status`]);
 if (settings.kind === 'bad') fail(2, settings.problems);
-const { databaseUrl, redisUrl, dataDir, retentionDays } = settings.values;
+const { databaseUrl, redisUrl, redisPrefix, dataDir, retentionDays } = settings.values;
 
 try {
   const findings: Finding[] = [];
@@ -61,7 +61,7 @@ async function postgres(url: string): Promise<Finding[]> {
 
 /** Opens what a coordinator would open, and looks at it. */
 async function tiers(folder: string | null): Promise<Finding[]> {
-  const store = await openStore({ databaseUrl, redisUrl, dataDir: folder, retentionDays }, pino({ level: 'silent' }));
+  const store = await openStore({ databaseUrl, redisUrl, redisPrefix, dataDir: folder, retentionDays }, pino({ level: 'silent' }));
   const found = store.health().map(
     ({ name, health, detail }: TierHealth): Finding => ({
       name,

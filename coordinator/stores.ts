@@ -18,6 +18,8 @@ import { type Store, StoreUnavailable } from './store/store.ts';
 export interface StoreSettings {
   readonly databaseUrl: string | null;
   readonly redisUrl: string | null;
+  /** What the names of all keys in Redis begin with. */
+  readonly redisPrefix: string;
   readonly dataDir: string | null;
   readonly retentionDays: number;
 }
@@ -30,7 +32,7 @@ const FOLDER_RETRY_MS = 300;
 
 /** Opens the store. A server that does not answer yet is waited for; anything else that is wrong rejects with one clear line. */
 export async function openStore(settings: StoreSettings, log: Logger): Promise<Store> {
-  const { databaseUrl, redisUrl, dataDir, retentionDays } = settings;
+  const { databaseUrl, redisUrl, redisPrefix: prefix, dataDir, retentionDays } = settings;
   const storeLog = {
     info: (message: string) => log.info(message),
     warn: (message: string) => log.warn(message),
@@ -46,11 +48,11 @@ export async function openStore(settings: StoreSettings, log: Logger): Promise<S
       import('./store/redis/live-view.ts'),
       import('./store/tiered/tiered.ts'),
     ]);
-    return new TieredStore(store, await openLiveView({ url: redisUrl, log: storeLog }));
+    return new TieredStore(store, await openLiveView({ url: redisUrl, prefix, log: storeLog }));
   }
   if (redisUrl !== null) {
     const { openRedisStore } = await import('./store/redis/store.ts');
-    return openRedisStore({ url: redisUrl, retentionMs: retentionDays * 86_400_000, log: storeLog });
+    return openRedisStore({ url: redisUrl, prefix, retentionMs: retentionDays * 86_400_000, log: storeLog });
   }
   if (dataDir === null) return new MemoryStore();
   const { FolderInUse, openEmbeddedStore } = await import('./store/embedded/embedded.ts');

@@ -74,6 +74,13 @@ export const coordinatorSettings = table({
       default: null,
       doc: 'Redis: the live view in front of PostgreSQL; without a database it keeps the journal itself',
     },
+    redisPrefix: {
+      flag: '--redis-prefix',
+      env: 'REDIS_PREFIX',
+      type: 'text',
+      default: 'wf',
+      doc: 'what the names of all keys in Redis begin with: several installations may share a server, each with its own',
+    },
     dataDir: {
       flag: '--data-dir',
       env: 'DATA_DIR',
@@ -132,6 +139,13 @@ export const coordinatorSettings = table({
           ? null
           : `CORS_ORIGINS: ${hidePassword(JSON.stringify(found))} is no origin; as browsers send it: ${new URL(found).origin}`;
       },
+    },
+    {
+      reads: ['redisPrefix'],
+      check: ({ redisPrefix }) =>
+        /^[a-z0-9:-]{1,64}$/i.test(redisPrefix)
+          ? null
+          : `REDIS_PREFIX: ${JSON.stringify(redisPrefix)}: must be letters, digits, dashes and colons, 64 at most`,
     },
     {
       reads: ['port', 'grpcPort'],

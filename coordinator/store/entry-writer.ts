@@ -20,19 +20,23 @@ const wire = new WireWriter();
 
 /** The bytes of a `JournalRecord` with these entries. */
 export function writeEntries(entries: readonly JournalEntry[], putApart: PutApart): Uint8Array<ArrayBuffer> {
-  wire.clear();
-  for (const { workflowId, firstEventSeq, events } of entries) {
-    const entry = wire.open(1);
-    wire.text(1, workflowId);
-    wire.number(2, firstEventSeq);
-    for (const event of events) {
-      const message = wire.open(3);
-      writeEvent(event, putApart);
-      wire.shut(message);
+  try {
+    for (const { workflowId, firstEventSeq, events } of entries) {
+      const entry = wire.open(1);
+      wire.text(1, workflowId);
+      wire.number(2, firstEventSeq);
+      for (const event of events) {
+        const message = wire.open(3);
+        writeEvent(event, putApart);
+        wire.shut(message);
+      }
+      wire.shut(entry);
     }
-    wire.shut(entry);
+    return wire.bytes();
+  } finally {
+    // At the end: what a large one took is given back at once, also when something in it could not be written.
+    wire.clear();
   }
-  return wire.bytes();
 }
 
 function writeEvent(event: DurableEvent, putApart: PutApart): void {

@@ -67,9 +67,15 @@ export interface EntrySources {
 export class EntryReader {
   readonly #sources: EntrySources;
   readonly #graphs = new Map<string, Graph>();
+  #compiledJobs = 0;
 
   constructor(sources: EntrySources) {
     this.#sources = sources;
+  }
+
+  /** Jobs of all definitions that it keeps compiled: what it has of memory. */
+  get compiledJobs(): number {
+    return this.#compiledJobs;
   }
 
   /**
@@ -113,6 +119,8 @@ export class EntryReader {
           `${what}: the definition ${hash} is not valid any more: ${compiled.problems[0]?.message}; it was written by another version`,
         );
       }
+      // Two reads at once may both compile it.
+      if (!this.#graphs.has(hash)) this.#compiledJobs += compiled.graph.jobs.length;
       this.#graphs.set(hash, compiled.graph);
     }
   }

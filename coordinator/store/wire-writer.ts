@@ -1,5 +1,5 @@
 /**
- * Protobuf on the wire, written forwards into one buffer that grows and is used again.
+ * Protobuf on the wire, written forwards into one buffer that grows and is used again, unless it has grown large.
  *
  * Invariants
  * 1. What has the default value of its type (0, '') is not written, as in proto3.
@@ -7,6 +7,8 @@
  */
 
 const START_BYTES = 64 * 1024;
+/** A larger buffer is not kept: a history may take hundreds of megabytes, a commit or a slice of a checkpoint takes less than this. */
+const KEPT_BYTES = 8 * 1024 * 1024;
 /** The longest message whose length fits into the two bytes. */
 const SHORT = 16_384;
 /** Text up to this length is written letter by letter: a call into the runtime costs more. */
@@ -19,6 +21,7 @@ export class WireWriter {
   /** Begins anew. */
   clear(): void {
     this.#at = 0;
+    if (this.#buffer.length > KEPT_BYTES) this.#buffer = Buffer.allocUnsafeSlow(START_BYTES);
   }
 
   /** A copy of what was written. */

@@ -46,7 +46,7 @@ interface Measured {
 async function redis(persistence: Persistence): Promise<Measured> {
   const server = await startRedis(persistence);
   return {
-    open: () => openRedisStore({ url: server.url, log: { info: () => {}, warn: (message) => console.log(message) } }),
+    open: () => openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: (message) => console.log(message) } }),
     bytes: () => 0,
     dispose: () => server.close(),
   };

@@ -171,11 +171,38 @@ t.test('who is there is said, and goes by itself', { skip }, async (t) => {
   });
   t.same(await view.announce(presence('c-1')), { kind: 'kept' });
   t.same(await view.announce(presence('c-2')), { kind: 'kept' });
-  t.same(new Set((await view.presences()).map(({ coordinator }) => coordinator.coordinatorId)), new Set(['c-1', 'c-2']));
+  const said = async () => (await redis.mget('wf:{0}:presence:c-1', 'wf:{0}:presence:c-2')).map((text) => JSON.parse(text ?? 'null'));
+  t.same(await said(), [presence('c-1'), presence('c-2')]);
+  const [first, until, second] = await redis.zrange('wf:{0}:coordinators', '0', '-1', 'WITHSCORES');
+  t.same([first, second], ['c-1', 'c-2'], 'by when they are believed no more');
+  const leftMs = Number(until) - Number((await redis.time())[0]) * 1_000;
+  t.ok(leftMs > 0 && leftMs <= limits.presenceTtlMs + 1_000, `${leftMs} ms`);
   t.ok((await redis.pttl('wf:{0}:presence:c-1')) <= limits.presenceTtlMs);
   await redis.pexpire('wf:{0}:presence:c-1', 1);
   while ((await redis.exists('wf:{0}:presence:c-1')) > 0) await pause(2);
-  t.same(await view.presences(), [presence('c-2')]);
+  t.same(await said(), [null, presence('c-2')]);
+  await redis.zadd('wf:{0}:coordinators', 1, 'c-1');
+  t.same(await view.announce(presence('c-2')), { kind: 'kept' });
+  t.same(await redis.zrange('wf:{0}:coordinators', '0', '-1'), ['c-2'], 'who is gone is no longer listed');
+});
+
+t.test('two installations on one server do not see each other', { skip }, async (t) => {
+  const redis = await admin(t);
+  const [mine, theirs] = [await openView(t, server.url, 'team-a'), await openView(t, server.url, 'team-b')];
+  const messages: string[] = [];
+  await redis.subscribe('team-b:changes');
+  redis.on('message', (channel) => messages.push(channel));
+  t.same(await mine.show(next, [blueWorkflow(1, 7)]), { kind: 'kept' });
+  t.same(await mine.announce({ coordinator: { coordinatorId: 'c-1', address: '', role: 'ACTIVE' }, workers: [] }), { kind: 'kept' });
+  t.equal(await theirs.get(idOf(1)), null);
+  t.same(await theirs.show(old, [blueWorkflow(2, 7)]), { kind: 'kept' }, 'the epoch of another installation fences nobody');
+  while (messages.length === 0) await pause(5);
+  t.not(await mine.get(idOf(1)), null);
+  t.equal(await mine.get(idOf(2)), null);
+  await redis.unsubscribe();
+  for (const key of await redis.keys('*')) t.match(key, /^team-[ab]:\{0\}:/);
+  t.equal((await redis.keys('team-b:*presence*')).length, 0);
+  t.equal(messages.length, 1);
 });
 
 t.test('large histories are not shown, and of an open one not each time', { skip }, async (t) => {
@@ -183,14 +210,14 @@ t.test('large histories are not shown, and of an open one not each time', { skip
   const { store, journal } = await tiered(t, await openView(t));
   const large = blueWorkflow(1, 7, limits.liveViewWorkflowBytes);
   await store.archive!.write([large]);
-  await store.liveView.show(old, [large, blueWorkflow(2, 4, 60_000)]);
+  await store.liveView.show(old, [large, blueWorkflow(2, 4, 200_000)]);
   t.equal(await redis.hget(`wf:{0}:live:${idOf(1)}`, 'seq'), '7');
   t.equal(await redis.hexists(`wf:{0}:live:${idOf(1)}`, 'record'), 0);
   t.same(plainEntry(await store.archive!.get(idOf(1))), plainEntry(entryOf(large)), 'it is read from the archive');
   t.equal(journal.gets, 1);
-  await store.liveView.show(old, [blueWorkflow(2, 5, 60_000)]);
+  await store.liveView.show(old, [blueWorkflow(2, 5, 200_000)]);
   t.same(await redis.hmget(`wf:{0}:live:${idOf(2)}`, 'seq', 'record_seq'), ['5', '4']);
-  await store.liveView.show(old, [blueWorkflow(2, 7, 60_000)]);
+  await store.liveView.show(old, [blueWorkflow(2, 7, 200_000)]);
   t.same(await redis.hmget(`wf:{0}:live:${idOf(2)}`, 'seq', 'record_seq'), ['7', '7'], 'its end is');
 });
 

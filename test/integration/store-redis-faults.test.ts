@@ -4,14 +4,17 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import pino from 'pino';
 import t, { type Test } from 'tap';
+import { startCoordinator } from '../../coordinator/coordinator.ts';
+import { readFailure } from '../../coordinator/shard/recovery.ts';
 import { openRedisStore, type RedisStore, type RedisStoreOptions } from '../../coordinator/store/redis/store.ts';
-import { type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
+import { type ArchivedWorkflow, type Ownership, StoreUnavailable } from '../../coordinator/store/store.ts';
 import type { BreakableServer } from '../services/breakable.ts';
 import { ownRedis } from '../services/redis-process.ts';
 import { blueWorkflow, idOf } from '../store-contract/archived.ts';
-import { another, batchOf, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
-import { plain } from '../store-contract/events.ts';
+import { another, batchOf, checkpointed, commitAll, loaded, someone, take } from '../store-contract/contract.ts';
+import { definitionOf, plain } from '../store-contract/events.ts';
 import { factsIn, runLoad, upTo } from '../store-contract/load.ts';
 import { startProxy } from '../stream-support/tcp-proxy.ts';
 
@@ -25,7 +28,7 @@ const server = found as BreakableServer;
 
 /** A store on an emptied server; closed with the test. */
 async function open(t: Test, options: Partial<RedisStoreOptions> = {}): Promise<RedisStore> {
-  const store = await openRedisStore({ url: server.url, log: { info: () => {}, warn: () => {} }, leaseMs: 300, ...options });
+  const store = await openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: () => {} }, leaseMs: 300, ...options });
   t.teardown(() => store.close());
   return store;
 }
@@ -205,8 +208,100 @@ t.test('a journal that is gone fences its owner', { skip }, async (t) => {
     t.match(await store.reclaim(owner), { kind: 'lost', message: /gone/ });
     t.same(await store.checkpoint(owner, slice), { kind: 'fenced' });
     if (lose.toString().includes('flushall')) t.match(await take(store), { lastSeq: 0 }, 'another ownership starts anew');
-    else await t.rejects(loaded(store), /a part of it is gone/);
   }
+});
+
+/** What a coordinator makes of a shard that it cannot read: damage ends it, anything else it tries again. */
+async function failure(store: RedisStore, owner: Ownership): Promise<unknown> {
+  const error = await loaded(store).catch((error: unknown) => error);
+  return await readFailure(store, owner, error);
+}
+
+t.test('a journal that is gone is damage to whoever finds it so', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const lost = {
+    'the stream': () => redis.del('wf:{0}:journal'),
+    'the stream, and nothing of it was needed': async () => {
+      await store.checkpoint(await take(store), { number: 1, entries: batchOf(1).entries, finish: { seq: 2, ended: [] } });
+      await redis.del('wf:{0}:journal');
+    },
+    'what says where it ends': () => redis.del('wf:{0}:shard'),
+  };
+  for (const [what, lose] of Object.entries(lost)) {
+    await redis.flushall();
+    const before = await take(store);
+    t.same(await commitAll(store, before, [batchOf(1), batchOf(2)]), ['durable', 'durable']);
+    await lose();
+    t.match(await store.renew(before, 2), { kind: 'lost' });
+    for (let tries = 0; tries < 2; tries++) {
+      const owner = await take(store);
+      t.match(await failure(store, owner), { name: 'Error', message: /is gone: .*put the keys .* back .*, or remove/ }, what);
+      t.match((await commitAll(store, owner, [batchOf(owner.lastSeq + 1)]))[0], /fenced|aborted/, 'and nothing is written over it');
+    }
+  }
+  await redis.flushall();
+  const owner = await take(store);
+  await commitAll(store, owner, [batchOf(1)]);
+  const next = await take(store);
+  await redis.del('wf:{0}:journal');
+  t.match(await failure(store, next), { name: 'ShardStopped' }, 'under an owner that found it there, it may be another one who knows');
+  t.match(await failure(store, await take(store)), { message: /is gone/ });
+});
+
+t.test('a checkpoint that is gone is damage, and nothing is written over it', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const owner = await take(store);
+  await commitAll(store, owner, [batchOf(1), batchOf(2)]);
+  const finish = { seq: 2, ended: [] };
+  const entries = [...batchOf(1).entries, ...batchOf(2).entries];
+  t.same(await store.checkpoint(owner, { number: 1, entries, finish }), { kind: 'kept' });
+  t.same(await store.checkpoint(owner, { number: 2, entries: [], finish: { seq: 2, ended: ['wf-2'] } }), { kind: 'kept' });
+  t.equal((await checkpointed(store)).length, 1);
+  await redis.del('wf:{0}:checkpoint');
+  t.same(await store.checkpoint(owner, { number: 3, entries, finish: null }), { kind: 'fenced' });
+  t.equal(await redis.exists('wf:{0}:checkpoint'), 0);
+  for (let tries = 0; tries < 2; tries++) {
+    t.match(await failure(store, await take(store)), { message: /checkpoint is gone: 1 workflows .* 0 are/ });
+  }
+  await redis.flushall();
+  const next = await take(store);
+  await commitAll(store, next, [batchOf(1), batchOf(2)]);
+  t.same(await store.checkpoint(next, { number: 1, entries, finish }), { kind: 'kept' });
+  await redis.del('wf:{0}:shard', 'wf:{0}:journal');
+  t.match(await failure(store, await take(store)), { message: /end of the journal is gone: wf:\{0\}:checkpoint is there/ });
+});
+
+t.test('a coordinator whose journal is gone ends and says so', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await openRedisStore({ url: server.url, prefix: 'wf', log: { info: () => {}, warn: () => {} } });
+  await store.putDefinition(definitionOf('blue').stored);
+  const before = await take(store);
+  const { state, events } = blueWorkflow(1, 4);
+  const entries = [{ workflowId: state.id, firstEventSeq: 1, events }];
+  t.same(await commitAll(store, before, [{ firstSeq: 1, lastSeq: 4, entries }]), ['durable']);
+  await store.release(before);
+  let stopped: string | null = null;
+  const running = await startCoordinator({
+    store,
+    host: '127.0.0.1',
+    port: 0,
+    grpcPort: null,
+    advertiseUrl: null,
+    token: null,
+    version: 'test',
+    log: pino({ level: 'silent' }),
+    onStopped: (reason) => {
+      stopped = reason;
+    },
+  });
+  t.equal(running.role(), 'ACTIVE');
+  await redis.del('wf:{0}:journal');
+  const until = performance.now() + 5_000;
+  while (stopped === null && performance.now() < until) await pause(20);
+  t.match(stopped, /the journal is gone: 4 events were committed/);
+  await running.close(100);
 });
 
 t.test('an old copy of the journal fences its owner', { skip }, async (t) => {
@@ -263,6 +358,34 @@ t.test('a damaged journal is not read as if it were whole', { skip }, async (t) 
   await t.rejects(loaded(store), /gap: after event 1 comes 3/);
   await redis.xtrim('wf:{0}:journal', 'MAXLEN', 1);
   await t.rejects(loaded(store), /gap: after event 0 comes 4/);
+});
+
+t.test('a checkpoint of large histories is read in small steps, one of small ones in few', { skip }, async (t) => {
+  const redis = await admin(t);
+  const store = await open(t);
+  const owner = await take(store);
+  await store.putDefinition(definitionOf('blue').stored);
+  await commitAll(store, owner, [batchOf(1)]);
+  let number = 0;
+  const keep = async (workflows: readonly ArchivedWorkflow[]) => {
+    const entries = workflows.map(({ state, events }) => ({ workflowId: state.id, firstEventSeq: 1, events }));
+    number += 1;
+    t.same(await store.checkpoint(owner, { number, entries, finish: { seq: 1, ended: [] } }), { kind: 'kept' });
+  };
+  // A server cuts off whoever is answered more than this at once; those in one bucket come together whatever is asked for.
+  await redis.config('SET', 'client-output-buffer-limit', 'normal 20mb 0 0');
+  for (let large = 0; large < 20; large++) await keep([blueWorkflow(large, 4, 3_000_000)]);
+  t.equal((await checkpointed(store)).length, 20);
+  await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
+  t.equal((await checkpointed(store)).length, 5_020, 'large ones among small ones');
+  await redis.hset('wf:{0}:shard', 'records', '0');
+  await redis.del('wf:{0}:checkpoint');
+  await keep(Array.from({ length: 5_000 }, (_, index) => blueWorkflow(1_000 + index, 4)));
+  await redis.config('RESETSTAT');
+  t.equal((await checkpointed(store)).length, 5_000);
+  const steps = Number(/cmdstat_hscan:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1]);
+  t.ok(steps > 5 && steps < 100, `${steps} steps`);
+  await redis.config('SET', 'client-output-buffer-limit', 'normal 0 0 0');
 });
 
 t.test('a server that takes no writes for now: the same batch may be tried again', { skip }, async (t) => {
@@ -331,7 +454,7 @@ t.test('user, password and number of the database are in the address', { skip },
   t.match(await wrong.acquire(another), { kind: 'unavailable', message: /WRONGPASS/ });
   t.match(wrong.health(), [{ health: 'DOWN', detail: /WRONGPASS/ }]);
   await t.rejects(wrong.definitionsByHash(['x']), StoreUnavailable);
-  await t.rejects(openRedisStore({ url: 'localhost:6379', log: { info: () => {}, warn: () => {} } }), /redis:\/\//);
+  await t.rejects(openRedisStore({ url: 'localhost:6379', prefix: 'wf', log: { info: () => {}, warn: () => {} } }), /redis:\/\//);
 });
 
 t.test('what a server does not protect from is said', { skip }, async (t) => {

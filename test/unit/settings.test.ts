@@ -152,6 +152,14 @@ t.test('origins of web pages are as browsers send them', async (t) => {
   t.match(read('*'), [/CORS_ORIGINS: "\*": must be a URL/]);
 });
 
+t.test('a prefix of keys is one that no key can break out of', async (t) => {
+  const prefix = (given: string) => resolveSettings(coordinatorSettings, [], { REDIS_PREFIX: given });
+  for (const good of ['wf', 'team-a:wf2', 'A'.repeat(64)]) t.match(prefix(good), { kind: 'ok', values: { redisPrefix: good } });
+  for (const bad of ['{1}', 'a b', 'a*', 'a_b', 'ü', 'A'.repeat(65)])
+    t.match(prefix(bad), { kind: 'bad', problems: [/^REDIS_PREFIX: ".*must be letters, digits, dashes and colons/] });
+  t.match(resolveSettings(coordinatorSettings, [], {}), { kind: 'ok', values: { redisPrefix: 'wf' } });
+});
+
 t.test('what people are shown hides secrets', async (t) => {
   const { settings } = coordinatorSettings;
   t.equal(showSetting(settings.token, 'very-secret'), '********');

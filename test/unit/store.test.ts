@@ -1,6 +1,9 @@
 /**
  * What is kept: the contract of stores held by the memory store, events as messages and back, batches as bytes and back.
  */
+import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { create, fromBinary, fromJson, type MessageInitShape, type MessageShape, toBinary, toJson } from '@bufbuild/protobuf';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import {
@@ -18,6 +21,7 @@ import t from 'tap';
 import { fromMessage, payloadFrom, payloadMessage, toMessage } from '../../coordinator/store/codec.ts';
 import { chainAfter, EntryReader, encodeEntries } from '../../coordinator/store/journal.ts';
 import { MemoryJournal, MemoryStore } from '../../coordinator/store/memory/memory.ts';
+import { ReaderPool } from '../../coordinator/store/reader-pool.ts';
 import { MemoryArchive } from '../shard-support/memory-archive.ts';
 import { storeContract } from '../store-contract/contract.ts';
 import { anyEvent, definitionOf, eventsOfEachKind, plain, plainEvent } from '../store-contract/events.ts';
@@ -209,4 +213,61 @@ t.test('a chain tells journals apart that went apart', async (t) => {
   t.equal(chainAfter(chainAfter(0, a), b), chainAfter(chainAfter(0, a), b));
   t.not(chainAfter(chainAfter(0, a), c), chainAfter(chainAfter(0, b), c));
   t.not(chainAfter(chainAfter(0, a), b), chainAfter(chainAfter(0, b), a));
+});
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+t.test('the memory in which a large history was encoded is given back', async (t) => {
+  const events = eventsOfEachKind(blue, 'wf');
+  const encode = (bytes: number): number => {
+    const output = { encoding: 'json', data: new Uint8Array(bytes) };
+    const large = { kind: 'jobSucceeded', at: 1, job: 0, attempt: { number: 1, token: '', workerId: '', startMs: 0 }, output } as const;
+    return encodeEntries([{ workflowId: 'wf', firstEventSeq: 1, events: [...events, large] }], false).body.length;
+  };
+  const keptBytes = async (): Promise<number> => {
+    // Twice: bytes are counted until they are swept, which goes on beside the first one.
+    for (let times = 0; times < 2; times++) {
+      collect();
+      await setImmediate();
+    }
+    return process.memoryUsage().arrayBuffers;
+  };
+  encode(1);
+  const before = await keptBytes();
+  t.ok(encode(64 * 1024 * 1024) > 64 * 1024 * 1024);
+  const after = (await keptBytes()) - before;
+  t.ok(after < 1024 * 1024, `${after} bytes`);
+  const broken = { kind: 'jobCheckpointed', at: 1, job: 0, checkpoint: { encoding: 'json', data: null } };
+  const large = { kind: 'jobCheckpointed', at: 1, job: 0, checkpoint: { encoding: 'json', data: new Uint8Array(32 * 1024 * 1024) } };
+  t.throws(() => encodeEntries([{ workflowId: 'wf', firstEventSeq: 1, events: [large, broken] as DurableEvent[] }], false), TypeError);
+  const failed = (await keptBytes()) - before - large.checkpoint.data.length;
+  t.ok(failed < 1024 * 1024, `${failed} bytes, also when it could not be encoded`);
+});
+
+t.test('readers of many reads let go what they compiled, by its size', async (t) => {
+  const many = Array.from({ length: 60 }, (_, index) => definitionOf(`d-${index}`));
+  const stored = new Map(many.map((definition) => [definition.stored.hash, definition.stored] as const));
+  let asked = 0;
+  const definitions = async (hashes: readonly string[]) => {
+    asked += hashes.length;
+    return new Map(hashes.map((hash) => [hash, stored.get(hash)!] as const));
+  };
+  const pool = new ReaderPool(() => new EntryReader({ definitions, payloads: null }), 20);
+  const read = async ({ graph }: { graph: typeof blue }) => {
+    const [submitted] = eventsOfEachKind(graph, 'wf');
+    const reader = pool.reader();
+    await reader.read(encodeEntries([{ workflowId: 'wf', firstEventSeq: 1, events: [submitted] }], false), 'it');
+    return reader;
+  };
+  const readers = new Set();
+  for (const definition of many) {
+    const reader = await read(definition);
+    readers.add(reader);
+    if (reader.compiledJobs > 20) t.fail(`${reader.compiledJobs} jobs`);
+  }
+  t.equal(readers.size, 6, 'ten definitions of two jobs each');
+  t.equal(asked, 60);
+  for (let times = 0; times < 100; times++) readers.add(await read(many[59]));
+  t.same([readers.size, asked], [7, 61], 'what is read again and again is compiled once');
 });

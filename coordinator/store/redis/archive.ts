@@ -186,11 +186,10 @@ export class RedisArchive implements Archive {
   async #histories(ids: readonly string[]): Promise<(JournalEntry | null)[]> {
     const commands = ids.map((id) => ['HGET', this.#keys.workflow(id), 'record'] as const);
     const records = (await read(this.#redis.callAll(commands, 'bytes'))) as (Buffer | null)[];
-    const reader = this.#readers.reader();
     const entries: (JournalEntry | null)[] = [];
     for (const [index, record] of records.entries()) {
       const what = `workflow ${ids[index]}`;
-      entries.push(record === null ? null : ((await reader.read(unpack(record, what), what))[0] ?? null));
+      entries.push(record === null ? null : ((await this.#readers.reader().read(unpack(record, what), what))[0] ?? null));
     }
     return entries;
   }

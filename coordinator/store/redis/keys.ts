@@ -8,11 +8,13 @@ export const SHARD = 0;
 /** Keys of a shard. */
 export type Keys = ReturnType<typeof keysOf>;
 
-/** Keys under a prefix, which is `wf` unless several installations share a server. */
+/** Keys under a prefix (REDIS_PREFIX). It has no braces: only the part of the shard decides on which node of a cluster they are. */
 export function keysOf(prefix: string) {
   const base = `${prefix}:{${SHARD}}`;
   return {
-    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice. */
+    /** All of them, as people look for them. */
+    every: `${base}:*`,
+    /** Hash: epoch, term, owner, address, expires (ms), last_seq, chain, checkpoint_seq, slice, records (how many the checkpoint has). */
     shard: `${base}:shard`,
     /** Stream: one entry a batch; its id is the number of the batch's last event. */
     journal: `${base}:journal`,

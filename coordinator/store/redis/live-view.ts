@@ -67,12 +67,12 @@ export interface LiveViewOptions {
   /** `redis://` or `rediss://`, with user, password and number of the database. */
   readonly url: string;
   readonly log: StoreLog;
-  /** Before the names of all keys: several installations may share a server. */
-  readonly prefix?: string;
+  /** What the names of all keys begin with: several installations may share a server. */
+  readonly prefix: string;
 }
 
 /** Opens the view; waits for the server a little, and goes on without it when it does not answer. Throws when the address is none. */
-export async function openLiveView({ url, log, prefix = 'wf' }: LiveViewOptions): Promise<RedisLiveView> {
+export async function openLiveView({ url, log, prefix }: LiveViewOptions): Promise<RedisLiveView> {
   const redis = new RedisConnection(url, 'wf-live-view', limits.liveViewCallMs, log);
   await redis.ready(limits.liveViewCallMs);
   return new RedisLiveView(redis, keysOf(prefix));
@@ -153,21 +153,6 @@ export class RedisLiveView implements LiveView {
     } finally {
       clearTimeout(timer);
     }
-  }
-
-  /** Coordinators that say they are there, 100 at most; none when Redis does not answer. */
-  async presences(): Promise<readonly Presence[]> {
-    const found: Presence[] = [];
-    await this.#ask(async () => {
-      const ids = (await this.#redis.call('ZREVRANGE', this.#keys.coordinators, 0, 99)) as string[];
-      const said = await this.#redis.callAll(
-        ids.map((id) => ['GET', this.#keys.presence(id)] as const),
-        'text',
-      );
-      for (const text of said as (string | null)[]) if (text !== null) found.push(JSON.parse(text) as Presence);
-      return { kind: 'kept' } as const;
-    });
-    return found;
   }
 
   health(): TierHealth {

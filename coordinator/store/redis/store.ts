@@ -6,7 +6,10 @@
  * 1. A commit is one call of one script: epoch, term and number of the last event are checked, and the batch appended, or nothing happens.
  * 2. `aborted` is answered only to what the server said it did not run, or what was never sent. Everything else is `unknown`, and `reclaim` finds out.
  * 3. A journal that is gone (emptied server, keys thrown out, an old copy put back) fences its owner; it never starts anew under the same ownership.
- * 4. Commits and questions of ownership have a connection of their own: large reads and writes do not hold them up.
+ *    Another one starts anew on an emptied server, and finds damage where a part of the keys is there: see `loadParts`.
+ * 4. What cannot be encoded rejects, in `commit` and in `checkpoint`, and nothing of it was sent: that is a broken invariant, and no state of the server.
+ *    So it is encoded before the `try` that turns failures into answers.
+ * 5. Commits and questions of ownership have a connection of their own: large reads and writes do not hold them up.
  */
 import { randomUUID } from 'node:crypto';
 import { limits } from '@workflow-orchestrator/proto/limits';
@@ -45,13 +48,13 @@ export interface RedisStoreOptions {
   readonly leaseMs?: number;
   /** How long what has ended is kept, and its idempotency key. */
   readonly retentionMs?: number;
-  /** Before the names of all keys: several installations may share a server. */
-  readonly prefix?: string;
+  /** What the names of all keys begin with: several installations may share a server. */
+  readonly prefix: string;
 }
 
 /** Opens the store; waits for the server a little, and goes on without it when it does not answer. Throws when the address is none. */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
-  const { url, log, leaseMs = limits.shardLeaseMs, retentionMs = limits.redisRetentionMs, prefix = 'wf' } = options;
+  const { url, log, leaseMs = limits.shardLeaseMs, retentionMs = limits.redisRetentionMs, prefix } = options;
   const hot = new RedisConnection(url, 'wf-commits', limits.redisCommandMs, log);
   const bulk = new RedisConnection(url, 'wf-reads', limits.redisStepMs, log);
   await Promise.all([hot.ready(limits.redisConnectMs), bulk.ready(limits.redisConnectMs)]);
@@ -72,6 +75,8 @@ export class RedisStore implements Store {
   readonly #known = new Known();
   /** Terms of reclaims that were not answered, by the term that they take over from. */
   readonly #asked = new Map<string, string>();
+  /** The term that was acquired without a journal, though there had been events; empty when the last one was not. */
+  #bereftTerm = '';
   /** The chain after the last batch that this store knows to be there. */
   #chain = 0;
 
@@ -93,6 +98,7 @@ export class RedisStore implements Store {
       }
       const ownership = this.#taken(termId, answer);
       this.#known.acquired(ownership, Number(answer[4]));
+      this.#bereftTerm = ownership.lastSeq > 0 && Number(answer[5]) === 0 ? termId : '';
       return { kind: 'acquired', ownership };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
@@ -101,7 +107,8 @@ export class RedisStore implements Store {
 
   async renew(ownership: Ownership, lastSeq: number): Promise<Renewal> {
     try {
-      const [word, message] = await this.#fenced(RENEW, ownership, [lastSeq, this.leaseMs]);
+      const hadJournal = ownership.termId === this.#bereftTerm ? 0 : 1;
+      const [word, message] = await this.#fenced(RENEW, ownership, [lastSeq, this.leaseMs, hadJournal]);
       return word === 'renewed' ? { kind: 'renewed' } : { kind: 'lost', message };
     } catch (error) {
       return { kind: 'unavailable', message: messageOf(error) };
@@ -118,6 +125,7 @@ export class RedisStore implements Store {
 
   async commit(ownership: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     const { firstSeq, lastSeq, entries } = batch;
+    // Rejects, on purpose: invariant 4.
     const { codec, crc, body } = encodeEntries(entries, false);
     const chain = chainAfter(this.#chain, body);
     try {
@@ -157,8 +165,10 @@ export class RedisStore implements Store {
   async checkpoint(ownership: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
     const { seq, slice } = this.#known;
     const args: Argument[] = [this.#known.sliceOf(number), slice, Math.max(seq, finish?.seq ?? 0), entries.length];
+    // Rejects, on purpose: invariant 4.
     for (const entry of entries) args.push(entry.workflowId, pack(encodeEntries([entry], false)));
-    if (finish !== null) args.push(finish.seq, finish.seq + 1, ...finish.ended);
+    // Well-formed, as UTF-8 makes what they were written under.
+    if (finish !== null) args.push(finish.seq, finish.seq + 1, JSON.stringify(finish.ended.map((id) => id.toWellFormed())));
     try {
       const [word] = await this.#bulk.run(CHECKPOINT, this.#shardKeys(), [ownership.epoch, ownership.termId, ...args]).then(words);
       if (word !== 'kept') return { kind: 'fenced' };
