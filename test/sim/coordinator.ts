@@ -80,8 +80,11 @@ export class SimCoordinator {
     const random = world.chance.of(node.name);
     node.start();
     const { clockJumpMs } = world.plan;
-    if (clockJumpMs > 0) node.skewMs = random.below(2 * clockJumpMs + 1) - clockJumpMs;
-    const process = `${node.name}/${node.incarnation}`;
+    if (clockJumpMs > 0) {
+      node.skewMs = random.below(2 * clockJumpMs + 1) - clockJumpMs;
+      if (node.incarnation > 1) world.reached('a wall clock jumped');
+    }
+    const { process } = node;
     const store = this.#openStore(process);
     const ports = this.#ports(process);
     const seat = new ShardSeat(Durability.DURABLE, ports.now, 'this coordinator is starting');
@@ -130,10 +133,10 @@ export class SimCoordinator {
     this.#forget();
   }
 
-  /** It is asked to end, and ends; `then` comes after it. */
-  end(then: () => void): void {
+  /** It is asked to end, and ends; `then` comes after it. False when nobody hears it. */
+  end(then: () => void): boolean {
     const { node, terms } = this;
-    if (terms === null || !node.isUp || node.isPaused) return;
+    if (terms === null || !node.isUp || node.isPaused) return false;
     this.#world.reached('a planned handover');
     const after = node.ofThisProcess();
     void terms.close(1_000).then(() => {
@@ -144,6 +147,7 @@ export class SimCoordinator {
         then();
       });
     });
+    return true;
   }
 
   /** A worker's connection; null when it is refused. */
@@ -209,6 +213,7 @@ export class SimCoordinator {
       liveView: this.#liveView,
       newTerm: () => `${process}-${random.below(2 ** 30).toString(36)}`,
       reached: (state) => world.reached(state),
+      isActive: (process) => world.isActive(process),
       onUnsureLease: () => {
         world.reached('an unsure lease was renewed');
         const { effects } = this;

@@ -16,7 +16,7 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { campaign, type Failure, type Tally } from './campaign.ts';
 import { type Mutant, mutants } from './mutants.ts';
-import { type Plan, planOf } from './plan.ts';
+import { type Plan, planFrom, planOf } from './plan.ts';
 import { run } from './run.ts';
 import { shrink } from './shrink.ts';
 import { missing } from './states.ts';
@@ -202,6 +202,6 @@ else if (values.seed !== undefined || values.plan !== undefined) {
     again(process.argv.slice(2), mutantOf(values.mutant), 'inherit').on('exit', (code) => {
       process.exitCode = code ?? 1;
     });
-  } else if (values.plan !== undefined) await replay(JSON.parse(readFileSync(values.plan, 'utf8')) as Plan);
+  } else if (values.plan !== undefined) await replay(planFrom(readFileSync(values.plan, 'utf8')));
   else await replay(planOf(numberOf('seed', values.seed ?? '')));
 } else await runCampaign(values.mutant === undefined ? null : mutantOf(values.mutant));

@@ -26,6 +26,11 @@ export class SimNode {
     this.clock = clock;
   }
 
+  /** The name of the process of this moment. */
+  get process(): string {
+    return `${this.name}/${this.incarnation}`;
+  }
+
   get isPaused(): boolean {
     return this.#isPaused;
   }

@@ -31,6 +31,8 @@ export interface Rates {
   readonly handlerDeaf: number;
   readonly handlerCrashes: number;
   readonly handlerCheckpoints: number;
+  /** A commit is refused, and would be for ever. */
+  readonly refusedForGood: number;
 }
 
 /** Nothing goes wrong. */
@@ -51,6 +53,7 @@ export const calm: Rates = {
   handlerDeaf: 0,
   handlerCrashes: 0,
   handlerCheckpoints: 0,
+  refusedForGood: 0,
 };
 
 /** How often, when a seed draws it. */
@@ -71,6 +74,7 @@ const ordinary: Rates = {
   handlerDeaf: 0.3,
   handlerCrashes: 0.03,
   handlerCheckpoints: 0.2,
+  refusedForGood: 0.005,
 };
 
 /** Rates that are behaviour of handlers, not a fault of the system. */
@@ -107,6 +111,7 @@ const faultKinds = [
   'one-way partition',
   'slow loop',
   'live view away',
+  'coordinator without database',
 ] as const;
 
 /** The last one is drawn apart: with it, what was acknowledged may be lost. */
@@ -164,6 +169,12 @@ export function isFaultless({ rates, faults, clockJumpMs }: Plan): boolean {
 /** Whether what was acknowledged may be lost: the database itself lost it. */
 export function losesData({ faults }: Plan): boolean {
   return faults.some(({ kind }) => kind === 'database goes back');
+}
+
+/** A plan that was written down, perhaps before there was all that plans have now: what it does not name does not happen. */
+export function planFrom(text: string): Plan {
+  const plan = JSON.parse(text) as Plan;
+  return { ...plan, rates: { ...calm, ...plan.rates } };
 }
 
 /** What a seed means. */

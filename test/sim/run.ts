@@ -89,6 +89,8 @@ class Run {
     const workers = plan.workers.map((worker, index) => new SimWorker(`w${index + 1}`, world, worker, coordinators));
     const clients = numbered(plan.clients).map((number) => new SimClient(`client${number}`, world, coordinators, graphs, this.#known));
     this.#cast = { coordinators, workers, clients, database, liveView };
+    world.isActive = (process) => coordinators.some(({ isActive, node }) => isActive && !node.isPaused && node.process === process);
+    database.reached = (state) => world.reached(state);
     this.#followCommits(database);
   }
 

@@ -44,6 +44,8 @@ export interface SimStoreOptions {
   readonly newTerm: () => string;
   /** A state worth reaching was reached. */
   readonly reached: (state: string) => void;
+  /** Whether a process runs and has the shard, as far as it knows. */
+  readonly isActive: (coordinatorId: string) => boolean;
   /** The lease was not known to hold, and now it is. */
   readonly onUnsureLease: () => void;
   /** The shard has this owner now. */
@@ -80,7 +82,7 @@ export class SimStore implements Store {
     this.#database = options.database;
     this.#node = options.node;
     this.#after = options.node.ofThisProcess();
-    this.#from = `${options.node.name}/${options.node.incarnation}`;
+    this.#from = options.node.process;
     this.leaseMs = options.leaseMs;
     this.needsCheckpoints = options.hasArchive;
     this.archive = options.hasArchive ? this.#archive() : null;
@@ -105,7 +107,10 @@ export class SimStore implements Store {
             slice: database.slice,
           };
         if (database.isBusyFor(this.#from, 'commit')) this.#options.reached('a takeover while a statement of the old owner hangs');
-        if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) this.#options.reached('a takeover');
+        if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) {
+          this.#options.reached('a takeover');
+          if (this.#options.isActive(shard.owner.coordinatorId)) this.#options.reached('a takeover from an owner that still runs');
+        }
         shard.owner = owner;
         return { kind: 'acquired', ownership: this.#take(termId), slice: database.slice };
       },
@@ -173,8 +178,8 @@ export class SimStore implements Store {
         if (reply.value.kind === 'durable') this.#known.committed(termId, batch.lastSeq);
         return reply.value;
       case 'refused':
-        this.#options.reached('a commit that was aborted and tried again');
-        return { kind: 'aborted', isTransient: true, message: reply.message };
+        this.#options.reached(reply.isForGood ? 'a commit that was refused for good' : 'a commit that was aborted and tried again');
+        return { kind: 'aborted', isTransient: !reply.isForGood, message: reply.message };
       default:
         this.#unknown = batch;
         return { kind: 'unknown', message: reply.message };

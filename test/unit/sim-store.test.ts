@@ -30,6 +30,7 @@ storeContract(t, 'simulated', async () => {
           return `term ${terms}`;
         },
         reached: () => {},
+        isActive: () => false,
         onUnsureLease: () => {},
         onOwned: () => {},
       });
