@@ -112,7 +112,7 @@ export class Wire {
     const refuse = (reason: string, retryAfterMs: number): void => this.#down.send(() => this.#closedBelow(reason, retryAfterMs));
     // To a machine that is not there nobody answers from this process: refused by its system.
     if (!node.isUp) {
-      this.#worker.after(5, () => this.#closedBelow('connection refused', 0));
+      this.#worker.arrival(5, () => this.#closedBelow('connection refused', 0));
       return;
     }
     this.#up.send(() => {
@@ -178,8 +178,8 @@ export class Wire {
     const lateMs = () => (random.chance(0.2) ? random.below(15_000) : random.below(300));
     // What was on its way to the coordinator is lost, or still arrives.
     this.#up.isCut = random.chance(0.5);
-    this.#coordinator.node.after(lateMs(), () => this.#closedAbove(1006));
-    if (!isWorkerGone) this.#worker.after(lateMs(), () => this.#closedBelow('broken', 0));
+    this.#coordinator.node.arrival(lateMs(), () => this.#closedAbove(1006));
+    if (!isWorkerGone) this.#worker.arrival(lateMs(), () => this.#closedBelow('broken', 0));
   }
 
   #closedAbove(code: number): void {
