@@ -15,6 +15,7 @@ import { ShardSeat } from '../../coordinator/shard/seat.ts';
 import type { Shard } from '../../coordinator/shard/shard.ts';
 import type { LiveView } from '../../coordinator/store/store.ts';
 import { Terms } from '../../coordinator/terms.ts';
+import type { ThroughBytes } from './bytes.ts';
 import type { Database } from './database.ts';
 import { effectsOf } from './effects.ts';
 import { SimNode } from './node.ts';
@@ -56,16 +57,18 @@ export class SimCoordinator {
   readonly #world: Surroundings;
   readonly #database: Database;
   readonly #liveView: LiveView | null;
+  readonly #written: ThroughBytes;
   #store: SimStore | null = null;
   #hub: Hub | null = null;
   readonly #links = new Set<ServedLink>();
   /** How to end the calls and streams that are open. */
   readonly #calls = new Set<() => void>();
 
-  constructor(name: string, world: Surroundings, database: Database, liveView: LiveView | null) {
+  constructor(name: string, world: Surroundings, database: Database, liveView: LiveView | null, written: ThroughBytes) {
     this.#world = world;
     this.#database = database;
     this.#liveView = liveView;
+    this.#written = written;
     this.node = new SimNode(name, world.clock);
   }
 
@@ -211,6 +214,7 @@ export class SimCoordinator {
       leaseMs: 3_000,
       hasArchive: world.plan.hasArchive,
       liveView: this.#liveView,
+      written: this.#written,
       newTerm: () => `${process}-${random.below(2 ** 30).toString(36)}`,
       reached: (state) => world.reached(state),
       isActive: (process) => world.isActive(process),

@@ -260,4 +260,20 @@ export const mutants: readonly Mutant[] = [
     seed: 2,
     caughtBy: 'I4',
   },
+  {
+    name: 'a writer that loses when the next attempt is',
+    file: 'coordinator/store/entry-writer.ts',
+    from: 'wire.number(4, event.nextAttemptAt);',
+    to: '',
+    seed: 5,
+    caughtBy: 'I0',
+  },
+  {
+    name: 'a commit that was refused for good is sent for ever',
+    file: `${shard}/commit-loop.ts`,
+    from: 'if (!outcome.isTransient) return this.#lose(`commit: ${outcome.message}`);',
+    to: '',
+    seed: 1,
+    caughtBy: 'I5',
+  },
 ];

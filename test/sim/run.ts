@@ -11,6 +11,7 @@ import { check, type Violation } from '../checkers/checkers.ts';
 import type { Evidence } from '../checkers/evidence.ts';
 import { HistoryWriter, printHistory } from '../checkers/history.ts';
 import { fold } from '../engine-support/snapshots.ts';
+import { asTheyAre, throughBytes } from './bytes.ts';
 import { Chance } from './chance.ts';
 import { type Known, SimClient } from './client.ts';
 import { Clock } from './clock.ts';
@@ -85,7 +86,8 @@ class Run {
     const liveView = plan.liveView === 'none' ? null : new SimLiveView(world, plan.liveView);
     const graphs: readonly Graph[] = graphsOf(plan);
     const numbered = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
-    const coordinators = numbered(plan.coordinators).map((number) => new SimCoordinator(`c${number}`, world, database, liveView));
+    const written = plan.seed % 4 === 1 ? throughBytes(graphs) : asTheyAre;
+    const coordinators = numbered(plan.coordinators).map((number) => new SimCoordinator(`c${number}`, world, database, liveView, written));
     const workers = plan.workers.map((worker, index) => new SimWorker(`w${index + 1}`, world, worker, coordinators));
     const clients = numbered(plan.clients).map((number) => new SimClient(`client${number}`, world, coordinators, graphs, this.#known));
     this.#cast = { coordinators, workers, clients, database, liveView };
