@@ -15,9 +15,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { campaign, type Failure, type Tally } from './campaign.ts';
+import { judge } from './judging.ts';
 import { type Mutant, mutants } from './mutants.ts';
 import { type Plan, planFrom, planOf } from './plan.ts';
-import { run } from './run.ts';
 import { shrink } from './shrink.ts';
 import { missing } from './states.ts';
 
@@ -72,17 +72,19 @@ function again(args: readonly string[], mutant: Mutant | null, stdout: 'inherit'
 async function replay(given: Plan): Promise<void> {
   let plan = given;
   if (values.shrink) {
-    const { violations } = await run(plan);
+    const { violations } = await judge(plan);
     if (violations.length === 0) return print('nothing is wrong with it');
     plan = await shrink(plan, violations[0].invariant);
     print(JSON.stringify(plan));
   }
-  const result = await run(plan, { trace: print });
-  for (const { invariant, message } of result.violations) print(`${invariant}: ${message}`);
-  print(
-    `${result.workflows} workflows, ${result.steps} events, ${Math.round(result.virtualMs)} ms, trace ${result.hash()}, ${result.violations.length} violations`,
-  );
-  if (result.violations.length > 0) process.exitCode = 1;
+  const { violations, result } = await judge(plan, print);
+  for (const { invariant, message } of violations) print(`${invariant}: ${message}`);
+  const seen =
+    result === null
+      ? 'it threw'
+      : `${result.workflows} workflows, ${result.steps} events, ${Math.round(result.virtualMs)} ms, trace ${result.hash()}`;
+  print(`${seen}, ${violations.length} violations`);
+  if (violations.length > 0) process.exitCode = 1;
 }
 
 /** How often a campaign says how far it is. */

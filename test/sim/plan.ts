@@ -137,6 +137,9 @@ export interface WorkerPlan {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** How the live view behaves. */
+export const liveViews = ['none', 'there', 'away', 'slow'] as const;
+
 /** One run. */
 export interface Plan {
   readonly seed: number;
@@ -146,7 +149,7 @@ export interface Plan {
   readonly graphs: number;
   readonly bounds: Partial<ShardBounds>;
   readonly hasArchive: boolean;
-  readonly liveView: 'none' | 'there' | 'away' | 'slow';
+  readonly liveView: (typeof liveViews)[number];
   readonly rates: Rates;
   readonly faults: readonly Fault[];
   readonly actions: readonly Action[];
@@ -191,7 +194,7 @@ export function planOf(seed: number): Plan {
     clients,
     graphs: 1 + random.below(4),
     ...boundsOf(random, random.chance(0.8)),
-    liveView: random.pick(['none', 'there', 'away', 'slow']),
+    liveView: random.pick(liveViews),
     rates: ratesOf(random, isCalm),
     faults: isCalm ? [] : faultsOf(random, faultyMs, goesBack),
     actions: actionsOf(random, faultyMs, clients),

@@ -19,7 +19,7 @@ import { SimCoordinator } from './coordinator.ts';
 import { Database } from './database.ts';
 import { type Cast, happen, heal } from './faults.ts';
 import { SimLiveView } from './live-view.ts';
-import { behaviour, calm, graphsOf, isFaultless, losesData, type Plan, type Rates } from './plan.ts';
+import { behaviour, calm, graphsOf, isFaultless, liveViews, losesData, type Plan, type Rates } from './plan.ts';
 import { Surroundings } from './surroundings.ts';
 import { SimWorker } from './worker.ts';
 
@@ -53,17 +53,19 @@ const CHECKED_WHEN_LOST = ['I0', 'I4', 'I6', 'I8', 'I9', 'I12', 'I14', 'I20'];
 export async function run(plan: Plan, { trace, isCompared = false }: RunOptions = {}): Promise<RunResult> {
   const one = new Run(plan, trace ?? null);
   await one.play();
-  const endings = new Map<string, string>();
-  if (isCompared) {
-    endings.set(plan.liveView, one.ending());
-    for (const liveView of ['there', 'away', 'slow'] as const) {
-      if (liveView === plan.liveView) continue;
-      const other = new Run({ ...plan, liveView }, null);
-      await other.play();
-      endings.set(liveView, other.ending());
-    }
+  if (!isCompared) return one.judge(new Map());
+  const endings = new Map([[plan.liveView, one.ending()]]);
+  const ofOthers: Violation[] = [];
+  for (const liveView of liveViews) {
+    if (liveView === plan.liveView) continue;
+    const other = new Run({ ...plan, liveView }, null);
+    await other.play();
+    endings.set(liveView, other.ending());
+    const { violations } = await other.judge(new Map());
+    for (const { invariant, message } of violations) ofOthers.push({ invariant, message: `with the live view '${liveView}': ${message}` });
   }
-  return one.judge(endings);
+  const result = await one.judge(endings);
+  return { ...result, violations: [...result.violations, ...ofOthers] };
 }
 
 class Run {
