@@ -8,6 +8,7 @@
  *   --seeds N             a campaign of so many seeds
  *   --mutant NAME         with any of these: with that bug planted
  *   --mutants             for each planted bug the first seed that catches it, as the table of README.md
+ *   --first               a child of a campaign stops at the first failure; with `--by I3` at the first in which that invariant is broken
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     child: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
+    by: { type: 'string' },
   },
 });
 
@@ -95,6 +97,12 @@ interface Report extends Omit<Tally, 'states'> {
   readonly states: readonly (readonly [string, number])[];
 }
 
+/** Whether a failure is the one that is looked for. */
+function isCaught(failure: Failure | undefined): boolean {
+  const { by } = values;
+  return failure !== undefined && (by === undefined || failure.violations.some(({ invariant }) => invariant === by));
+}
+
 async function child(): Promise<void> {
   const endsAt = values.minutes === undefined ? Number.POSITIVE_INFINITY : performance.now() + numberOf('minutes', values.minutes) * 60_000;
   const most = values.seeds === undefined ? Number.POSITIVE_INFINITY : numberOf('seeds', values.seeds);
@@ -108,7 +116,7 @@ async function child(): Promise<void> {
         tellsAt = now + PROGRESS_MS;
         print(JSON.stringify({ progress: seeds }));
       }
-      return seeds < most && now < endsAt && (!values.first || failures.length === 0);
+      return seeds < most && now < endsAt && !(values.first && isCaught(failures.at(-1)));
     },
     onFailure: (failure) => print(JSON.stringify({ failure })),
   });
