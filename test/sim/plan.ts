@@ -128,6 +128,8 @@ export interface Action {
   readonly pick: number;
   /** Idempotency key of a submit; empty: none. */
   readonly key: string;
+  /** Workflows that a submit submits in one call. */
+  readonly count: number;
 }
 
 /** A worker as it introduces itself. */
@@ -177,7 +179,7 @@ export function losesData({ faults }: Plan): boolean {
 /** A plan that was written down, perhaps before there was all that plans have now: what it does not name does not happen. */
 export function planFrom(text: string): Plan {
   const plan = JSON.parse(text) as Plan;
-  return { ...plan, rates: { ...calm, ...plan.rates } };
+  return { ...plan, rates: { ...calm, ...plan.rates }, actions: plan.actions.map((action) => ({ ...action, count: action.count ?? 1 })) };
 }
 
 /** What a seed means. */
@@ -271,7 +273,8 @@ function actionsOf(random: Random, faultyMs: number, clients: number): Action[] 
   const actions = Array.from({ length: count }, (): Action => {
     const kind = random.pick(actionWords);
     const key = random.chance(0.5) ? `k${random.below(keys)}` : '';
-    return { kind, at: random.below(faultyMs), client: random.below(clients), pick: random.below(1_000), key };
+    const together = random.chance(0.12) ? 2 + random.below(2) : 1;
+    return { kind, at: random.below(faultyMs), client: random.below(clients), pick: random.below(1_000), key, count: together };
   });
   return actions.sort((a, b) => a.at - b.at);
 }

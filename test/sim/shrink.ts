@@ -33,6 +33,7 @@ export async function shrink(plan: Plan, invariant: string): Promise<Plan> {
 function* smaller(plan: Plan): Iterable<Plan> {
   for (const faults of parts(plan.faults)) yield { ...plan, faults };
   for (const actions of parts(plan.actions)) yield { ...plan, actions };
+  if (plan.actions.some(({ count }) => count > 1)) yield { ...plan, actions: plan.actions.map((action) => ({ ...action, count: 1 })) };
   for (const name of Object.keys(plan.rates) as (keyof Rates)[])
     if (plan.rates[name] > 0) yield { ...plan, rates: { ...plan.rates, [name]: calm[name] } };
   if (plan.coordinators > 1) yield { ...plan, coordinators: 1 };

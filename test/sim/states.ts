@@ -47,6 +47,7 @@ export const states: Readonly<Record<string, number>> = {
   'another body under a key was refused': 100,
   'effects were held back by an unsure lease': 500,
   'the database was slow': 100,
+  'workflows were submitted in one call': 100,
   ...Object.fromEntries(allFaultKinds.map((kind) => [`fault: ${kind}`, kind === 'database goes back' ? 1_000 : 100])),
 };
 
