@@ -137,7 +137,7 @@ async function overAll(jobs: number, args: readonly string[], mutant: Mutant | n
   const progress = new Map<number, number>();
   const one = async (index: number): Promise<void> => {
     const process = again(['--child', '--from', String(from + index), '--step', String(jobs), ...args], mutant, 'pipe');
-    const ended = new Promise<number | null>((resolve) => process.on('exit', resolve));
+    const ended = new Promise<number | string | null>((resolve) => process.on('exit', (code, signal) => resolve(code ?? signal)));
     for await (const line of createInterface({ input: process.stdout! })) {
       const { failure, progress: seeds, report } = JSON.parse(line) as { failure?: Failure; progress?: number; report?: Report };
       if (failure !== undefined) {
