@@ -26,6 +26,11 @@ export function call<T>(
   serve: (faces: Faces) => Promise<T>,
 ): Promise<CallEnd<T>> {
   const random = world.chance.of('calls');
+  const isLost = (): boolean => {
+    const isIt = random.chance(world.rates.callLost);
+    if (isIt) world.reached('a call or its answer was lost');
+    return isIt;
+  };
   const delayMs = () => 1 + random.below(random.chance(world.rates.linkSlow) ? 800 : 15);
   const { node } = coordinator;
   return new Promise((resolve) => {
@@ -35,10 +40,10 @@ export function call<T>(
       resolve(result);
     };
     const back = (result: CallEnd<T>): void => {
-      if (random.chance(world.rates.callLost)) return;
+      if (isLost()) return;
       world.clock.after(world.openAt(node.name, client.name) - world.clock.now + delayMs(), () => client.after(0, () => end(result)));
     };
-    if (random.chance(world.rates.callLost)) return;
+    if (isLost()) return;
     world.requestsUnderWay += 1;
     const arrived = (): void => {
       world.requestsUnderWay -= 1;

@@ -1,7 +1,7 @@
-/** Many seeds, one after the other: what failed, what was reached, and whether the same seed gives the same run. */
+/** Many seeds, one after the other: what failed, and what was reached. */
 import type { Violation } from '../checkers/checkers.ts';
+import { judge } from './judging.ts';
 import { planOf } from './plan.ts';
-import { run } from './run.ts';
 
 /** A seed that failed. */
 export interface Failure {
@@ -29,11 +29,6 @@ export interface CampaignOptions {
   readonly onFailure?: (failure: Failure) => void;
 }
 
-/** Every so many-th seed is run again, and must give the same trace. */
-const AGAIN_EVERY = 100;
-/** Every so many-th seed is run with each behaviour of the live view, and must end in the same state. */
-const COMPARED_EVERY = 100;
-
 /** Runs seeds until it is to stop. */
 export async function campaign({ from, step, goesOn, onFailure = () => {} }: CampaignOptions): Promise<Tally> {
   // Where an expected error was made says nothing, and looking for it takes a tenth of the time; a replay shows it.
@@ -49,25 +44,13 @@ export async function campaign({ from, step, goesOn, onFailure = () => {} }: Cam
 }
 
 async function one(seed: number, tally: Tally): Promise<Failure | null> {
-  const plan = planOf(seed);
-  // A coordinator that is asked to end waits a moment for the live view: then a slow one moves what follows, and journals cannot be compared.
-  const isCompared = seed % COMPARED_EVERY === 50 && plan.faults.every(({ kind }) => kind !== 'coordinator is ended');
-  try {
-    const result = await run(plan, { isCompared });
-    tally.seeds += 1;
+  const { violations, result } = await judge(planOf(seed));
+  tally.seeds += 1;
+  if (result !== null) {
     tally.steps += result.steps;
     tally.virtualMs += result.virtualMs;
     tally.workflows += result.workflows;
     for (const state of result.states.keys()) tally.states.set(state, (tally.states.get(state) ?? 0) + 1);
-    const violations = [...result.violations];
-    if (seed % AGAIN_EVERY === 0) {
-      const again = await run(plan);
-      if (again.hash() !== result.hash())
-        violations.push({ invariant: 'seed', message: `the same seed gave another trace: ${result.hash()}, ${again.hash()}` });
-    }
-    return violations.length === 0 ? null : { seed, violations };
-  } catch (error) {
-    tally.seeds += 1;
-    return { seed, violations: [{ invariant: 'crash', message: error instanceof Error ? (error.stack ?? error.message) : String(error) }] };
   }
+  return violations.length === 0 ? null : { seed, violations };
 }

@@ -2,7 +2,7 @@
  * A client: submits with and without a key and tries again, steers, reads, lists, watches and resumes. It writes down what it was told, and knows nothing else.
  */
 import type { Graph } from '@workflow-orchestrator/engine/definition';
-import type { ClientCommand } from '../../coordinator/shard/requests.ts';
+import type { ClientCommand, Submission, SubmitReply } from '../../coordinator/shard/requests.ts';
 import type { ListFilter } from '../../coordinator/store/store.ts';
 import type { HistoryType, HistoryValue } from '../checkers/history.ts';
 import { json } from '../engine-support/graphs.ts';
@@ -10,7 +10,7 @@ import { type CallEnd, call } from './call.ts';
 import type { SimCoordinator } from './coordinator.ts';
 import { SimNode } from './node.ts';
 import type { Action } from './plan.ts';
-import type { Surroundings } from './surroundings.ts';
+import { EPOCH_MS, type Surroundings } from './surroundings.ts';
 import { follow } from './watch.ts';
 
 /** Tries of one submit. */
@@ -26,6 +26,19 @@ export const everything: ListFilter = {
   beforeId: '',
   limit: 1_000,
 };
+
+/** A workflow that a client wants. */
+interface Wanted {
+  /** Which graph. */
+  readonly place: number;
+  readonly start: boolean;
+  readonly value: { readonly key: string; readonly hash: string };
+}
+
+/** One that is asked for in a call. */
+interface Offered extends Wanted {
+  readonly op: number;
+}
 
 /** Workflows that clients know of, over all of them. */
 export interface Known {
@@ -54,11 +67,12 @@ export class SimClient {
   }
 
   /** Does an action of the plan. */
-  act({ kind, pick, key }: Action): void {
+  act(action: Action): void {
+    const { kind, pick } = action;
     const { ids } = this.#known;
     const id = ids[pick % Math.max(1, ids.length)];
-    if (kind === 'submit' || kind === 'submit later') this.#run(this.#submit(pick, key, kind === 'submit'));
-    else if (kind === 'list') this.#run(this.#list());
+    if (kind === 'submit' || kind === 'submit later') this.#run(this.#submit(action));
+    else if (kind === 'list') this.#run(this.#list(pick));
     else if (id === undefined) return;
     else if (kind === 'read') this.#run(this.read(id));
     else if (kind === 'watch') this.watch(id);
@@ -121,59 +135,80 @@ export class SimClient {
     );
   }
 
-  async #submit(pick: number, key: string, start: boolean): Promise<void> {
-    const place = pick % this.#graphs.length;
-    const hash = `h${place}${start ? '' : ' later'}`;
-    const value: HistoryValue = { key, hash };
-    for (let tries = 0; tries < TRIES; tries++) {
-      const op = this.#world.history.newOp();
-      this.#note(op, 'submit', 'invoke', undefined, value);
-      const end = await this.#offer(op, place, key, hash, start);
-      if (end.kind === 'answered') {
-        const { reply } = end.value;
-        if (reply.kind === 'accepted') {
-          const { id, seq } = reply.state;
-          if (reply.existed) this.#world.reached('a submit found its workflow under its key');
-          if (!this.#known.ids.includes(id)) this.#known.ids.push(id);
-          this.#note(op, 'submit', 'ok', id, value, seq);
-          return;
-        }
-        if (reply.kind === 'key-reused') {
-          this.#world.reached('another body under a key was refused');
-          return this.#note(op, 'submit', 'fail', undefined, { ...value, answer: 'key-reused' });
-        }
-        this.#world.reached('a submit was refused for overload');
-        this.#note(op, 'submit', 'fail', undefined, {
-          ...value,
-          answer: reply.kind,
-          message: reply.message,
-          retryAfterMs: reply.retryAfterMs,
-        });
-        await this.#pause(reply.retryAfterMs);
-        continue;
-      }
-      this.#note(op, 'submit', end.kind === 'failed' ? 'fail' : 'info', undefined, {
-        ...value,
-        answer: end.kind === 'failed' ? end.reason : 'none',
+  /** Submits until each is answered: one workflow, or a few in one call. */
+  async #submit({ pick, key, kind, count }: Action): Promise<void> {
+    let left = this.#wanted(pick, key, kind === 'submit', count);
+    for (let tries = 0; tries < TRIES && left.length > 0; tries++) {
+      const offered = left.map((wanted): Offered => ({ ...wanted, op: this.#world.history.newOp() }));
+      for (const { op, value } of offered) this.#note(op, 'submit', 'invoke', undefined, value);
+      const end = await this.#offer(offered);
+      let retryAfterMs = 0;
+      left = offered.filter((one, index) => {
+        if (end.kind !== 'answered') return this.#unanswered(one, end);
+        const againAfterMs = this.#answered(one, end.value[index]);
+        retryAfterMs = Math.max(retryAfterMs, againAfterMs ?? 0);
+        return againAfterMs !== null;
       });
-      // Without a key nobody can tell whether a second one would be the same.
-      if (end.kind === 'unknown' && key === '') return;
-      await this.#elsewhere();
+      if (left.length === 0) return;
+      if (end.kind === 'answered') await this.#pause(retryAfterMs);
+      else await this.#elsewhere();
     }
   }
 
-  #offer(op: number, place: number, idempotencyKey: string, requestHash: string, start: boolean) {
+  /** What is to be submitted. In some calls the keys are equal, with the same body or another. */
+  #wanted(pick: number, key: string, start: boolean, count: number): Wanted[] {
+    const isOneKey = Math.floor(pick / this.#graphs.length) % 2 === 0;
+    return Array.from({ length: count }, (_, index) => {
+      const place = (pick + (pick % 3 === 0 ? 0 : index)) % this.#graphs.length;
+      const own = key === '' || isOneKey || index === 0 ? key : `${key} ${index}`;
+      return { place, start, value: { key: own, hash: `h${place}${start ? '' : ' later'}` } };
+    });
+  }
+
+  /** What became of one of the answered; after how long it is tried again, null when it is not. */
+  #answered({ op, value }: Offered, reply: SubmitReply): number | null {
+    if (reply.kind === 'accepted') {
+      const { id, seq } = reply.state;
+      if (reply.existed) this.#world.reached('a submit found its workflow under its key');
+      if (!this.#known.ids.includes(id)) this.#known.ids.push(id);
+      this.#note(op, 'submit', 'ok', id, value, seq);
+      return null;
+    }
+    if (reply.kind === 'key-reused') {
+      this.#world.reached('another body under a key was refused');
+      this.#note(op, 'submit', 'fail', undefined, { ...value, answer: 'key-reused' });
+      return null;
+    }
+    const { kind, message, retryAfterMs } = reply;
+    this.#world.reached('a submit was refused for overload');
+    this.#note(op, 'submit', 'fail', undefined, { ...value, answer: kind, message, retryAfterMs });
+    return retryAfterMs;
+  }
+
+  /** Whether one that was not answered is tried again. */
+  #unanswered({ op, value }: Offered, end: Exclude<CallEnd<unknown>, { kind: 'answered' }>): boolean {
+    const answer = end.kind === 'failed' ? end.reason : 'none';
+    this.#note(op, 'submit', end.kind === 'failed' ? 'fail' : 'info', undefined, { ...value, answer });
+    // Without a key nobody can tell whether a second one would be the same.
+    return end.kind === 'failed' || value.key !== '';
+  }
+
+  #offer(offered: readonly Offered[]): Promise<CallEnd<SubmitReply[]>> {
     const world = this.#world;
     const coordinator = this.#coordinators[this.#at];
+    const labels = { client: this.node.name };
+    if (offered.length > 1) world.reached('workflows were submitted in one call');
     return this.#call(async ({ seat, newId }) => {
-      const workflowId = newId();
-      const { node } = coordinator;
-      world.record(node, { op, f: 'offer', type: 'invoke', workflow: workflowId });
-      const [reply] = await seat.submit([
-        { workflowId, graph: this.#graphs[place], inputs: json({}), labels: {}, idempotencyKey, requestHash, start },
-      ]);
-      if (reply.kind === 'accepted') this.#told(coordinator, op, reply.state.id, reply.state.seq);
-      return { reply };
+      const submissions = offered.map(({ op, place, start, value }): Submission => {
+        const workflowId = newId();
+        world.record(coordinator.node, { op, f: 'offer', type: 'invoke', workflow: workflowId });
+        const { key: idempotencyKey, hash: requestHash } = value;
+        return { workflowId, graph: this.#graphs[place], inputs: json({}), labels, idempotencyKey, requestHash, start };
+      });
+      const replies = await seat.submit(submissions);
+      for (const [index, reply] of replies.entries())
+        if (reply.kind === 'accepted') this.#told(coordinator, offered[index].op, reply.state.id, reply.state.seq);
+      return replies;
     });
   }
 
@@ -198,11 +233,39 @@ export class SimClient {
     }
   }
 
-  async #list(): Promise<void> {
+  /** Lists every workflow, at once or in parts. */
+  async #list(pick: number): Promise<void> {
     const op = this.#begin('list', undefined);
-    const end = await this.#call((faces) => faces.reader.list(everything, new AbortController().signal));
-    if (end.kind === 'answered') this.#note(op, 'list', 'ok', undefined, { ids: end.value.states.map(({ id }) => id) });
-    else this.#note(op, 'list', end.kind === 'failed' ? 'fail' : 'info', undefined, {});
+    const ids: string[] = [];
+    const parts = this.#partsOf(pick);
+    for (let filter = parts.shift(); filter !== undefined; filter = parts.shift()) {
+      const asked = filter;
+      const end = await this.#call((faces) => faces.reader.list(asked, new AbortController().signal));
+      if (end.kind !== 'answered') return this.#note(op, 'list', end.kind === 'failed' ? 'fail' : 'info', undefined, {});
+      const { states } = end.value;
+      ids.push(...states.map(({ id }) => id));
+      if (states.length === asked.limit) parts.unshift({ ...asked, beforeId: states.at(-1)!.id });
+    }
+    this.#note(op, 'list', 'ok', undefined, { ids });
+  }
+
+  /** Filters that find every workflow together: what they look at never changes, so that one which moved from part to part cannot be missed. */
+  #partsOf(pick: number): ListFilter[] {
+    const { clock, plan } = this.#world;
+    const moment = EPOCH_MS + Math.floor(clock.now / 2);
+    switch (pick % 4) {
+      case 0:
+        return [everything];
+      case 1:
+        return [{ ...everything, limit: 1 + (Math.floor(pick / 4) % 5) }];
+      case 2:
+        return Array.from({ length: plan.clients }, (_, index) => ({ ...everything, labels: new Map([['client', `client${index + 1}`]]) }));
+      default:
+        return [
+          { ...everything, submittedBefore: moment },
+          { ...everything, submittedAfter: moment },
+        ];
+    }
   }
 
   async #follow(id: string): Promise<void> {

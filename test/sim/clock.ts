@@ -2,7 +2,8 @@
  * Virtual time: events happen one after the other, each at its time, and between two of them all promises get their turn.
  *
  * Invariants
- * 1. Two events at the same time happen in the order in which they were planned. The same plan gives the same run.
+ * 1. Two events at the same time happen in the order in which they were planned, but for those that are asked to come after the others. The same plan gives
+ *    the same run.
  * 2. Time moves from event to event and never waits. It has whole milliseconds, as timers have: nothing fires before its time.
  */
 import { setFlagsFromString } from 'node:v8';
@@ -22,6 +23,9 @@ const settlePromises = new Function('%PerformMicrotaskCheckpoint()') as () => vo
 /** Events in one turn of the real event loop, which others (timers of a test, the collector of lost rejections) wait for. */
 const EVENTS_PER_TURN = 500;
 
+/** Added to the places of events that come after the others. */
+const LAST = 2 ** 50;
+
 /** More events than this at one moment mean that something goes round in a circle. */
 const MOST_AT_ONCE = 20_000;
 
@@ -34,10 +38,11 @@ export class Clock {
   #order = 0;
   #atOnce = 0;
 
-  /** Plans an event. Returns how to take it back. */
-  after(delayMs: number, event: () => void): () => void {
+  /** Plans an event. `isLast`: it comes after all others of its moment. Returns how to take it back. */
+  after(delayMs: number, event: () => void, isLast = false): () => void {
     this.#order += 1;
-    const entry: Entry = { at: this.now + Math.max(0, Math.ceil(delayMs)), order: this.#order, event };
+    const order = isLast ? this.#order + LAST : this.#order;
+    const entry: Entry = { at: this.now + Math.max(0, Math.ceil(delayMs)), order, event };
     this.#push(entry);
     return () => {
       entry.event = null;

@@ -15,6 +15,7 @@ import { ShardSeat } from '../../coordinator/shard/seat.ts';
 import type { Shard } from '../../coordinator/shard/shard.ts';
 import type { LiveView } from '../../coordinator/store/store.ts';
 import { Terms } from '../../coordinator/terms.ts';
+import type { ThroughBytes } from './bytes.ts';
 import type { Database } from './database.ts';
 import { effectsOf } from './effects.ts';
 import { SimNode } from './node.ts';
@@ -56,6 +57,7 @@ export class SimCoordinator {
   readonly #world: Surroundings;
   readonly #database: Database;
   readonly #liveView: LiveView | null;
+  readonly #written: ThroughBytes;
   #store: SimStore | null = null;
   #hub: Hub | null = null;
   readonly #links = new Set<ServedLink>();
@@ -63,10 +65,11 @@ export class SimCoordinator {
   readonly #calls = new Set<() => void>();
   readonly #streams = new Set<() => void>();
 
-  constructor(name: string, world: Surroundings, database: Database, liveView: LiveView | null) {
+  constructor(name: string, world: Surroundings, database: Database, liveView: LiveView | null, written: ThroughBytes) {
     this.#world = world;
     this.#database = database;
     this.#liveView = liveView;
+    this.#written = written;
     this.node = new SimNode(name, world.clock);
   }
 
@@ -81,8 +84,11 @@ export class SimCoordinator {
     const random = world.chance.of(node.name);
     node.start();
     const { clockJumpMs } = world.plan;
-    if (clockJumpMs > 0) node.skewMs = random.below(2 * clockJumpMs + 1) - clockJumpMs;
-    const process = `${node.name}/${node.incarnation}`;
+    if (clockJumpMs > 0) {
+      node.skewMs = random.below(2 * clockJumpMs + 1) - clockJumpMs;
+      if (node.incarnation > 1) world.reached('a wall clock jumped');
+    }
+    const { process } = node;
     const store = this.#openStore(process);
     const ports = this.#ports(process);
     const seat = new ShardSeat(Durability.DURABLE, ports.now, 'this coordinator is starting');
@@ -131,10 +137,10 @@ export class SimCoordinator {
     this.#forget();
   }
 
-  /** It is asked to end, and ends; `then` comes after it. */
-  end(then: () => void): void {
+  /** It is asked to end, and ends; `then` comes after it. False when nobody hears it. */
+  end(then: () => void): boolean {
     const { node, terms } = this;
-    if (terms === null || !node.isUp || node.isPaused) return;
+    if (terms === null || !node.isUp || node.isPaused) return false;
     this.#world.reached('a planned handover');
     const after = node.ofThisProcess();
     void terms.close(1_000).then(() => {
@@ -145,6 +151,7 @@ export class SimCoordinator {
         then();
       });
     });
+    return true;
   }
 
   /** A worker's connection; null when it is refused. */
@@ -205,8 +212,10 @@ export class SimCoordinator {
       leaseMs: 3_000,
       hasArchive: world.plan.hasArchive,
       liveView: this.#liveView,
+      written: this.#written,
       newTerm: () => `${process}-${random.below(2 ** 30).toString(36)}`,
       reached: (state) => world.reached(state),
+      isActive: (process) => world.isActive(process),
       onUnsureLease: () => {
         world.reached('an unsure lease was renewed');
         const { effects } = this;

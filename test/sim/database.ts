@@ -31,10 +31,10 @@ export interface ArchiveRow {
   readonly events: readonly DurableEvent[];
 }
 
-/** What became of a statement. `refused`: it was not done, and that is known. `broken`: the connection is gone. */
+/** What became of a statement. `refused`: it was not done, and that is known; `isForGood`: it never will be. `broken`: the connection is gone. */
 export type Reply<T> =
   | { readonly kind: 'done'; readonly value: T }
-  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'refused'; readonly isForGood: boolean; readonly message: string }
   | { readonly kind: 'broken'; readonly message: string };
 
 /** A statement on its way. */
@@ -98,8 +98,12 @@ export class Database {
   readonly statements = new Set<Statement>();
   onCommit: (batch: CommittedBatch) => void = () => {};
   onWentBack: () => void = () => {};
+  /** A state worth reaching was reached. */
+  reached: (state: string) => void = () => {};
   readonly #clock: Clock;
   readonly #random: Random;
+  /** By node, until when nothing gets from there to here, or back. */
+  readonly #separatedUntil = new Map<string, number>();
   #copy: Content | null = null;
 
   constructor(clock: Clock, random: Random, rates: Rates) {
@@ -120,10 +124,12 @@ export class Database {
     this.statements.add(all);
     const random = this.#random;
     if (random.chance(this.rates.requestLost)) {
+      this.reached('a statement was lost');
       this.#end(all, random.chance(0.5) ? { kind: 'broken', message: 'the connection was reset' } : null);
       return sent;
     }
     const hangs = random.chance(this.rates.requestHangs);
+    if (hangs) this.reached('a statement was long on its way');
     const travelMs = this.#latency() + (hangs ? 1_000 + random.below(9_000) : 0);
     // The connection breaks, and what was sent on it still arrives.
     if (hangs && random.chance(0.5))
@@ -134,17 +140,31 @@ export class Database {
 
   /** Ends statements of a process that hold a row, or wait for one. */
   terminate(from: string, name: string): void {
+    if (this.#apartMs(from) > 0) return;
     for (const statement of [...this.statements])
       if (statement.from === from && statement.name === name && statement.phase !== 'travels') this.#kill(statement);
   }
 
-  /** Everything under way ends; back after `awayMs`. */
-  restart(awayMs: number): void {
+  /** Nothing gets from a node to the database, or back, for a while. */
+  separate(node: string, ms: number): boolean {
+    this.#separatedUntil.set(node, Math.max(this.#separatedUntil.get(node) ?? 0, this.#clock.now + ms));
+    return true;
+  }
+
+  /** Everybody reaches the database again. */
+  rejoin(): void {
+    this.#separatedUntil.clear();
+  }
+
+  /** Everything under way ends; back after `awayMs`. False when it is down already. */
+  restart(awayMs: number): boolean {
+    if (!this.isUp) return false;
     this.isUp = false;
     for (const statement of [...this.statements]) if (statement.phase !== 'travels') this.#kill(statement);
     this.#clock.after(awayMs, () => {
       this.isUp = true;
     });
+    return true;
   }
 
   /** Makes the copy that a failover would go on from. */
@@ -163,12 +183,12 @@ export class Database {
 
   /**
    * A copy takes over that lacks what was last committed: that is lost, though it was acknowledged. Connections were to the one before: what is on its way
-   * on them arrives nowhere.
+   * on them arrives nowhere. False when there is no copy.
    */
-  failOver(): void {
+  failOver(): boolean {
     for (const statement of [...this.statements]) this.#kill(statement, false);
     const copy = this.#copy;
-    if (copy === null) return;
+    if (copy === null) return false;
     this.shard = { ...copy.shard };
     this.slice = copy.slice;
     this.batches = [...copy.batches];
@@ -178,6 +198,7 @@ export class Database {
     this.archive = new Map(copy.archive);
     this.keys = new Map(copy.keys);
     this.onWentBack();
+    return true;
   }
 
   /** Whether a statement of anybody but `from` is under way. */
@@ -187,21 +208,43 @@ export class Database {
   }
 
   #latency(): number {
-    return 1 + this.#random.below(this.#random.chance(this.rates.databaseSlow) ? 900 : 4);
+    const isSlow = this.#random.chance(this.rates.databaseSlow);
+    if (isSlow) this.reached('the database was slow');
+    return 1 + this.#random.below(isSlow ? 900 : 4);
+  }
+
+  /** For how much longer the node of a process is separated from here. */
+  #apartMs(from: string): number {
+    if (this.#separatedUntil.size === 0) return 0;
+    return Math.max(0, (this.#separatedUntil.get(from.slice(0, from.indexOf('/'))) ?? 0) - this.#clock.now);
   }
 
   #arrive(statement: Statement): void {
+    const apartMs = this.#apartMs(statement.from);
+    if (apartMs > 0) {
+      this.reached('a statement met a separation from the database');
+      if (this.#random.chance(0.5)) this.#end(statement, null);
+      // Its connection sends it again, and again, until it gets through.
+      else statement.cancel = this.#clock.after(apartMs + this.#latency(), () => this.#arrive(statement));
+      return;
+    }
     const refusal = this.#refusalOf(statement);
     if (refusal === null) this.#lock(statement, 0);
     else this.#end(statement, refusal);
   }
 
   /** Why a statement is not even begun; null when it is. */
-  #refusalOf({ isWrite }: Statement): Reply<never> | null {
+  #refusalOf({ name, isWrite }: Statement): Reply<never> | null {
     const random = this.#random;
-    if (!this.isUp) return { kind: random.chance(0.5) ? 'refused' : 'broken', message: 'the database does not answer' };
-    if (isWrite && this.isReadOnly) return { kind: 'refused', message: '25006 read only' };
-    return isWrite && random.chance(this.rates.aborted) ? { kind: 'refused', message: '40001 could not serialize' } : null;
+    const refused = (message: string, isForGood = false): Reply<never> => ({ kind: 'refused', isForGood, message });
+    if (!this.isUp) {
+      const message = 'the database does not answer';
+      return random.chance(0.5) ? refused(message) : { kind: 'broken', message };
+    }
+    if (isWrite && this.isReadOnly) return refused('25006 read only');
+    const { refusedForGood } = this.rates;
+    if (name === 'commit' && refusedForGood > 0 && random.chance(refusedForGood)) return refused('22003 out of range', true);
+    return isWrite && random.chance(this.rates.aborted) ? refused('40001 could not serialize') : null;
   }
 
   #lock(statement: Statement, place: number): void {
@@ -222,6 +265,7 @@ export class Database {
   #execute(statement: Statement): void {
     statement.phase = 'runs';
     const hangs = this.#random.chance(this.rates.statementHangs);
+    if (hangs) this.reached('a statement hung');
     statement.isWritten = this.#random.chance(0.5);
     const ms = 1 + this.#random.below(3) + (hangs ? 500 + this.#random.below(8_000) : 0);
     statement.cancel = this.#clock.after(ms, () => this.#end(statement, { kind: 'done', value: statement.run() }));
@@ -244,7 +288,19 @@ export class Database {
       lock.holder = null;
       lock.queue.shift()?.granted();
     }
-    if (reply === null || this.#random.chance(this.rates.replyLost)) return;
-    this.#clock.after(this.#latency(), () => statement.answer(reply));
+    if (reply !== null) this.#answer(statement, reply);
+  }
+
+  #answer(statement: Statement, reply: Reply<unknown>): void {
+    if (this.#random.chance(this.rates.replyLost)) {
+      this.reached('a reply of the database was lost');
+      return;
+    }
+    this.#clock.after(this.#latency(), () => {
+      const apartMs = this.#apartMs(statement.from);
+      if (apartMs === 0) return statement.answer(reply);
+      this.reached('a reply met a separation from the database');
+      if (this.#random.chance(0.5)) this.#clock.after(apartMs + this.#latency(), () => statement.answer(reply));
+    });
   }
 }

@@ -8,6 +8,7 @@
  *   --seeds N             a campaign of so many seeds
  *   --mutant NAME         with any of these: with that bug planted
  *   --mutants             for each planted bug the first seed that catches it, as the table of README.md
+ *   --first               a child of a campaign stops at the first failure; with `--by I3` at the first in which that invariant is broken
  */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -15,9 +16,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { campaign, type Failure, type Tally } from './campaign.ts';
+import { judge } from './judging.ts';
 import { type Mutant, mutants } from './mutants.ts';
-import { type Plan, planOf } from './plan.ts';
-import { run } from './run.ts';
+import { type Plan, planFrom, planOf } from './plan.ts';
 import { shrink } from './shrink.ts';
 import { missing } from './states.ts';
 
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     mutants: { type: 'boolean', default: false },
     child: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
+    by: { type: 'string' },
   },
 });
 
@@ -72,17 +74,19 @@ function again(args: readonly string[], mutant: Mutant | null, stdout: 'inherit'
 async function replay(given: Plan): Promise<void> {
   let plan = given;
   if (values.shrink) {
-    const { violations } = await run(plan);
+    const { violations } = await judge(plan);
     if (violations.length === 0) return print('nothing is wrong with it');
     plan = await shrink(plan, violations[0].invariant);
     print(JSON.stringify(plan));
   }
-  const result = await run(plan, { trace: print });
-  for (const { invariant, message } of result.violations) print(`${invariant}: ${message}`);
-  print(
-    `${result.workflows} workflows, ${result.steps} events, ${Math.round(result.virtualMs)} ms, trace ${result.hash()}, ${result.violations.length} violations`,
-  );
-  if (result.violations.length > 0) process.exitCode = 1;
+  const { violations, result } = await judge(plan, print);
+  for (const { invariant, message } of violations) print(`${invariant}: ${message}`);
+  const seen =
+    result === null
+      ? 'it threw'
+      : `${result.workflows} workflows, ${result.steps} events, ${Math.round(result.virtualMs)} ms, trace ${result.hash()}`;
+  print(`${seen}, ${violations.length} violations`);
+  if (violations.length > 0) process.exitCode = 1;
 }
 
 /** How often a campaign says how far it is. */
@@ -91,6 +95,12 @@ const PROGRESS_MS = 60_000;
 /** The line with which a child ends. */
 interface Report extends Omit<Tally, 'states'> {
   readonly states: readonly (readonly [string, number])[];
+}
+
+/** Whether a failure is the one that is looked for. */
+function isCaught(failure: Failure | undefined): boolean {
+  const { by } = values;
+  return failure !== undefined && (by === undefined || failure.violations.some(({ invariant }) => invariant === by));
 }
 
 async function child(): Promise<void> {
@@ -106,7 +116,7 @@ async function child(): Promise<void> {
         tellsAt = now + PROGRESS_MS;
         print(JSON.stringify({ progress: seeds }));
       }
-      return seeds < most && now < endsAt && (!values.first || failures.length === 0);
+      return seeds < most && now < endsAt && !(values.first && isCaught(failures.at(-1)));
     },
     onFailure: (failure) => print(JSON.stringify({ failure })),
   });
@@ -127,7 +137,7 @@ async function overAll(jobs: number, args: readonly string[], mutant: Mutant | n
   const progress = new Map<number, number>();
   const one = async (index: number): Promise<void> => {
     const process = again(['--child', '--from', String(from + index), '--step', String(jobs), ...args], mutant, 'pipe');
-    const ended = new Promise<number | null>((resolve) => process.on('exit', resolve));
+    const ended = new Promise<number | string | null>((resolve) => process.on('exit', (code, signal) => resolve(code ?? signal)));
     for await (const line of createInterface({ input: process.stdout! })) {
       const { failure, progress: seeds, report } = JSON.parse(line) as { failure?: Failure; progress?: number; report?: Report };
       if (failure !== undefined) {
@@ -202,6 +212,6 @@ else if (values.seed !== undefined || values.plan !== undefined) {
     again(process.argv.slice(2), mutantOf(values.mutant), 'inherit').on('exit', (code) => {
       process.exitCode = code ?? 1;
     });
-  } else if (values.plan !== undefined) await replay(JSON.parse(readFileSync(values.plan, 'utf8')) as Plan);
+  } else if (values.plan !== undefined) await replay(planFrom(readFileSync(values.plan, 'utf8')));
   else await replay(planOf(numberOf('seed', values.seed ?? '')));
 } else await runCampaign(values.mutant === undefined ? null : mutantOf(values.mutant));

@@ -31,6 +31,8 @@ export interface Rates {
   readonly handlerDeaf: number;
   readonly handlerCrashes: number;
   readonly handlerCheckpoints: number;
+  /** A commit is refused, and would be for ever. */
+  readonly refusedForGood: number;
 }
 
 /** Nothing goes wrong. */
@@ -51,6 +53,7 @@ export const calm: Rates = {
   handlerDeaf: 0,
   handlerCrashes: 0,
   handlerCheckpoints: 0,
+  refusedForGood: 0,
 };
 
 /** How often, when a seed draws it. */
@@ -71,6 +74,7 @@ const ordinary: Rates = {
   handlerDeaf: 0.3,
   handlerCrashes: 0.03,
   handlerCheckpoints: 0.2,
+  refusedForGood: 0.005,
 };
 
 /** Rates that are behaviour of handlers, not a fault of the system. */
@@ -107,6 +111,7 @@ const faultKinds = [
   'one-way partition',
   'slow loop',
   'live view away',
+  'coordinator without database',
 ] as const;
 
 /** The last one is drawn apart: with it, what was acknowledged may be lost. */
@@ -123,6 +128,8 @@ export interface Action {
   readonly pick: number;
   /** Idempotency key of a submit; empty: none. */
   readonly key: string;
+  /** Workflows that a submit submits in one call. */
+  readonly count: number;
 }
 
 /** A worker as it introduces itself. */
@@ -131,6 +138,9 @@ export interface WorkerPlan {
   readonly capabilities: Readonly<Record<string, number>>;
   readonly labels: Readonly<Record<string, string>>;
 }
+
+/** How the live view behaves. */
+export const liveViews = ['none', 'there', 'away', 'slow'] as const;
 
 /** One run. */
 export interface Plan {
@@ -141,7 +151,7 @@ export interface Plan {
   readonly graphs: number;
   readonly bounds: Partial<ShardBounds>;
   readonly hasArchive: boolean;
-  readonly liveView: 'none' | 'there' | 'away' | 'slow';
+  readonly liveView: (typeof liveViews)[number];
   readonly rates: Rates;
   readonly faults: readonly Fault[];
   readonly actions: readonly Action[];
@@ -166,6 +176,12 @@ export function losesData({ faults }: Plan): boolean {
   return faults.some(({ kind }) => kind === 'database goes back');
 }
 
+/** A plan that was written down, perhaps before there was all that plans have now: what it does not name does not happen. */
+export function planFrom(text: string): Plan {
+  const plan = JSON.parse(text) as Plan;
+  return { ...plan, rates: { ...calm, ...plan.rates }, actions: plan.actions.map((action) => ({ ...action, count: action.count ?? 1 })) };
+}
+
 /** What a seed means. */
 export function planOf(seed: number): Plan {
   const random = new Chance(seed).of('plan');
@@ -180,7 +196,7 @@ export function planOf(seed: number): Plan {
     clients,
     graphs: 1 + random.below(4),
     ...boundsOf(random, random.chance(0.8)),
-    liveView: random.pick(['none', 'there', 'away', 'slow']),
+    liveView: random.pick(liveViews),
     rates: ratesOf(random, isCalm),
     faults: isCalm ? [] : faultsOf(random, faultyMs, goesBack),
     actions: actionsOf(random, faultyMs, clients),
@@ -257,7 +273,8 @@ function actionsOf(random: Random, faultyMs: number, clients: number): Action[] 
   const actions = Array.from({ length: count }, (): Action => {
     const kind = random.pick(actionWords);
     const key = random.chance(0.5) ? `k${random.below(keys)}` : '';
-    return { kind, at: random.below(faultyMs), client: random.below(clients), pick: random.below(1_000), key };
+    const together = random.chance(0.12) ? 2 + random.below(2) : 1;
+    return { kind, at: random.below(faultyMs), client: random.below(clients), pick: random.below(1_000), key, count: together };
   });
   return actions.sort((a, b) => a.at - b.at);
 }

@@ -11,6 +11,7 @@ import { check, type Violation } from '../checkers/checkers.ts';
 import type { Evidence } from '../checkers/evidence.ts';
 import { HistoryWriter, printHistory } from '../checkers/history.ts';
 import { fold } from '../engine-support/snapshots.ts';
+import { asTheyAre, throughBytes } from './bytes.ts';
 import { Chance } from './chance.ts';
 import { type Known, SimClient } from './client.ts';
 import { Clock } from './clock.ts';
@@ -18,7 +19,7 @@ import { SimCoordinator } from './coordinator.ts';
 import { Database } from './database.ts';
 import { type Cast, happen, heal } from './faults.ts';
 import { SimLiveView } from './live-view.ts';
-import { behaviour, calm, graphsOf, isFaultless, losesData, type Plan, type Rates } from './plan.ts';
+import { behaviour, calm, graphsOf, isFaultless, liveViews, losesData, type Plan, type Rates } from './plan.ts';
 import { Surroundings } from './surroundings.ts';
 import { SimWorker } from './worker.ts';
 
@@ -52,17 +53,19 @@ const CHECKED_WHEN_LOST = ['I0', 'I4', 'I6', 'I8', 'I9', 'I12', 'I14', 'I20'];
 export async function run(plan: Plan, { trace, isCompared = false }: RunOptions = {}): Promise<RunResult> {
   const one = new Run(plan, trace ?? null);
   await one.play();
-  const endings = new Map<string, string>();
-  if (isCompared) {
-    endings.set(plan.liveView, one.ending());
-    for (const liveView of ['there', 'away', 'slow'] as const) {
-      if (liveView === plan.liveView) continue;
-      const other = new Run({ ...plan, liveView }, null);
-      await other.play();
-      endings.set(liveView, other.ending());
-    }
+  if (!isCompared) return one.judge(new Map());
+  const endings = new Map([[plan.liveView, one.ending()]]);
+  const ofOthers: Violation[] = [];
+  for (const liveView of liveViews) {
+    if (liveView === plan.liveView) continue;
+    const other = new Run({ ...plan, liveView }, null);
+    await other.play();
+    endings.set(liveView, other.ending());
+    const { violations } = await other.judge(new Map());
+    for (const { invariant, message } of violations) ofOthers.push({ invariant, message: `with the live view '${liveView}': ${message}` });
   }
-  return one.judge(endings);
+  const result = await one.judge(endings);
+  return { ...result, violations: [...result.violations, ...ofOthers] };
 }
 
 class Run {
@@ -85,10 +88,13 @@ class Run {
     const liveView = plan.liveView === 'none' ? null : new SimLiveView(world, plan.liveView);
     const graphs: readonly Graph[] = graphsOf(plan);
     const numbered = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
-    const coordinators = numbered(plan.coordinators).map((number) => new SimCoordinator(`c${number}`, world, database, liveView));
+    const written = plan.seed % 4 === 1 ? throughBytes(graphs) : asTheyAre;
+    const coordinators = numbered(plan.coordinators).map((number) => new SimCoordinator(`c${number}`, world, database, liveView, written));
     const workers = plan.workers.map((worker, index) => new SimWorker(`w${index + 1}`, world, worker, coordinators));
     const clients = numbered(plan.clients).map((number) => new SimClient(`client${number}`, world, coordinators, graphs, this.#known));
     this.#cast = { coordinators, workers, clients, database, liveView };
+    world.isActive = (process) => coordinators.some(({ isActive, node }) => isActive && !node.isPaused && node.process === process);
+    database.reached = (state) => world.reached(state);
     this.#followCommits(database);
   }
 

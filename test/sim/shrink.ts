@@ -1,8 +1,8 @@
 /**
  * Makes a failing plan smaller: fewer faults, fewer actions, fewer nodes, less that goes wrong, as long as the same invariant is broken.
  */
+import { judge } from './judging.ts';
 import { calm, type Plan, type Rates } from './plan.ts';
-import { run } from './run.ts';
 
 /** Runs that a shrinking may take. */
 const MOST_RUNS = 400;
@@ -12,7 +12,7 @@ export async function shrink(plan: Plan, invariant: string): Promise<Plan> {
   let runs = 0;
   const fails = async (candidate: Plan): Promise<boolean> => {
     runs += 1;
-    const { violations } = await run(candidate);
+    const { violations } = await judge(candidate);
     return violations.some((violation) => violation.invariant === invariant);
   };
   let best = plan;
@@ -33,6 +33,7 @@ export async function shrink(plan: Plan, invariant: string): Promise<Plan> {
 function* smaller(plan: Plan): Iterable<Plan> {
   for (const faults of parts(plan.faults)) yield { ...plan, faults };
   for (const actions of parts(plan.actions)) yield { ...plan, actions };
+  if (plan.actions.some(({ count }) => count > 1)) yield { ...plan, actions: plan.actions.map((action) => ({ ...action, count: 1 })) };
   for (const name of Object.keys(plan.rates) as (keyof Rates)[])
     if (plan.rates[name] > 0) yield { ...plan, rates: { ...plan.rates, [name]: calm[name] } };
   if (plan.coordinators > 1) yield { ...plan, coordinators: 1 };

@@ -6,7 +6,7 @@
  * 2. Whoever knows of an event, or a slice of a checkpoint, that the database has not, writes nothing: it went back in time. See `Known`.
  * 3. A slice of a checkpoint that was given up and takes effect late changes nothing when a later one is there.
  */
-import { hasEnded } from '@workflow-orchestrator/engine/machine';
+import { type DurableEvent, hasEnded } from '@workflow-orchestrator/engine/machine';
 import { limits } from '@workflow-orchestrator/proto/limits';
 import { Known } from '../../coordinator/store/known.ts';
 import {
@@ -31,6 +31,7 @@ import {
   StoreUnavailable,
   type TierHealth,
 } from '../../coordinator/store/store.ts';
+import type { ThroughBytes } from './bytes.ts';
 import type { Database, Lock, Reply } from './database.ts';
 import type { SimNode } from './node.ts';
 
@@ -41,9 +42,13 @@ export interface SimStoreOptions {
   readonly leaseMs: number;
   readonly hasArchive: boolean;
   readonly liveView: LiveView | null;
+  /** What is done to entries on their way into the database. */
+  readonly written: ThroughBytes;
   readonly newTerm: () => string;
   /** A state worth reaching was reached. */
   readonly reached: (state: string) => void;
+  /** Whether a process runs and has the shard, as far as it knows. */
+  readonly isActive: (coordinatorId: string) => boolean;
   /** The lease was not known to hold, and now it is. */
   readonly onUnsureLease: () => void;
   /** The shard has this owner now. */
@@ -74,13 +79,15 @@ export class SimStore implements Store {
   readonly #known = new Known();
   #renewedAt = 0;
   #unknown: JournalBatch | null = null;
+  /** Term and first event of the batch that was refused for good: it is refused as often as it is sent. */
+  #refused = '';
 
   constructor(options: SimStoreOptions) {
     this.#options = options;
     this.#database = options.database;
     this.#node = options.node;
     this.#after = options.node.ofThisProcess();
-    this.#from = `${options.node.name}/${options.node.incarnation}`;
+    this.#from = options.node.process;
     this.leaseMs = options.leaseMs;
     this.needsCheckpoints = options.hasArchive;
     this.archive = options.hasArchive ? this.#archive() : null;
@@ -105,7 +112,10 @@ export class SimStore implements Store {
             slice: database.slice,
           };
         if (database.isBusyFor(this.#from, 'commit')) this.#options.reached('a takeover while a statement of the old owner hangs');
-        if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) this.#options.reached('a takeover');
+        if (shard.owner.coordinatorId !== '' && shard.owner.coordinatorId !== owner.coordinatorId) {
+          this.#options.reached('a takeover');
+          if (this.#options.isActive(shard.owner.coordinatorId)) this.#options.reached('a takeover from an owner that still runs');
+        }
         shard.owner = owner;
         return { kind: 'acquired', ownership: this.#take(termId), slice: database.slice };
       },
@@ -147,12 +157,14 @@ export class SimStore implements Store {
   async commit({ epoch, termId }: Ownership, batch: JournalBatch): Promise<CommitOutcome> {
     const { shardLock } = this.#database;
     const statement = { isGivenUp: false };
+    const written = this.#options.written(batch.entries);
     const reply = await this.#ask(
       'commit',
       [shardLock],
       limits.commitDeadlineMs,
       (): CommitOutcome => {
         const { shard } = this.#database;
+        if (this.#refused === `${termId} ${batch.firstSeq}`) return { kind: 'aborted', isTransient: false, message: 'refused again' };
         const isOwner = shard.epoch === epoch && shard.termId === termId;
         if (!isOwner || shard.lastSeq !== batch.firstSeq - 1) {
           if (statement.isGivenUp) this.#options.reached('a statement of before was fenced');
@@ -161,7 +173,7 @@ export class SimStore implements Store {
         if (statement.isGivenUp) this.#options.reached('a statement took effect after it was given up');
         shard.lastSeq = batch.lastSeq;
         const committed = { ...batch, epoch, term: termId };
-        this.#database.batches.push(committed);
+        this.#database.batches.push({ ...committed, entries: written });
         this.#database.audit.push(committed);
         this.#database.onCommit(committed);
         return { kind: 'durable' };
@@ -173,8 +185,9 @@ export class SimStore implements Store {
         if (reply.value.kind === 'durable') this.#known.committed(termId, batch.lastSeq);
         return reply.value;
       case 'refused':
-        this.#options.reached('a commit that was aborted and tried again');
-        return { kind: 'aborted', isTransient: true, message: reply.message };
+        if (reply.isForGood) this.#refused = `${termId} ${batch.firstSeq}`;
+        this.#options.reached(reply.isForGood ? 'a commit that was refused for good' : 'a commit that was aborted and tried again');
+        return { kind: 'aborted', isTransient: !reply.isForGood, message: reply.message };
       default:
         this.#unknown = batch;
         return { kind: 'unknown', message: reply.message };
@@ -214,21 +227,24 @@ export class SimStore implements Store {
 
   async *load(): AsyncIterable<LoadedPart> {
     const database = this.#database;
-    const reply = await this.#ask(
-      'load',
-      [],
-      limits.storeCallMs,
-      () => ({ seq: database.checkpointSeq, entries: [...database.checkpoints.values()], batches: [...database.batches] }),
-      null,
-      false,
-    );
-    if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
-    const { seq, entries, batches } = reply.value;
-    yield { kind: 'place', seq };
-    if (entries.length > 0 && batches.length > 0) this.#options.reached('a recovery from checkpoint and tail');
+    const read = async <T>(run: () => T): Promise<T> => {
+      const reply = await this.#ask('load', [], limits.storeCallMs, run, null, false);
+      if (reply.kind !== 'done') throw new StoreUnavailable(reply.message);
+      return reply.value;
+    };
+    // Two statements, with time between in which others may take over and move what is read.
+    const checkpoint = await read(() => ({ seq: database.checkpointSeq, entries: [...database.checkpoints.values()] }));
+    yield { kind: 'place', seq: checkpoint.seq };
+    const { entries } = checkpoint;
     if (entries.length > 0) yield { kind: 'checkpoint', entries };
-    for (const { firstSeq, lastSeq, entries: committed } of batches)
+    const batches = await read(() => database.batches.filter(({ lastSeq }) => lastSeq > checkpoint.seq));
+    if (entries.length > 0 && batches.length > 0) this.#options.reached('a recovery from checkpoint and tail');
+    let seq = checkpoint.seq;
+    for (const { firstSeq, lastSeq, entries: committed } of batches) {
+      if (firstSeq !== seq + 1) throw new Error(`journal ${firstSeq}-${lastSeq}: the events after ${seq} are missing`);
+      seq = lastSeq;
       yield { kind: 'batch', batch: { firstSeq, lastSeq, entries: committed } };
+    }
   }
 
   async checkpoint({ epoch, termId }: Ownership, { number, entries, finish }: CheckpointSlice): Promise<Kept> {
@@ -237,12 +253,13 @@ export class SimStore implements Store {
     const seq = Math.max(knownSeq, finish?.seq ?? 0);
     const slice = this.#known.sliceOf(number);
     this.isInRound = true;
+    const written = this.#options.written(entries);
     const reply = await this.#ask('checkpoint', [database.checkpointLock], limits.storeCallMs, (): Kept => {
       const { shard } = database;
       if (shard.epoch !== epoch || shard.termId !== termId) return { kind: 'fenced' };
       if (slice < database.slice || database.slice < keptSlice || shard.lastSeq < seq) return { kind: 'fenced' };
       database.slice = slice;
-      for (const entry of entries) database.checkpoints.set(entry.workflowId, entry);
+      for (const entry of written) database.checkpoints.set(entry.workflowId, entry);
       if (finish !== null) {
         for (const id of finish.ended) database.checkpoints.delete(id);
         database.checkpointSeq = Math.max(database.checkpointSeq, finish.seq);
@@ -303,6 +320,11 @@ export class SimStore implements Store {
     return ownership;
   }
 
+  #throughBytes({ state, events }: ArchivedWorkflow): readonly DurableEvent[] {
+    const [entry] = this.#options.written([{ workflowId: state.id, firstEventSeq: 1, events }]);
+    return entry.events;
+  }
+
   #archive(): Archive {
     const database = this.#database;
     const read = async <T>(run: () => T): Promise<T> => {
@@ -313,9 +335,10 @@ export class SimStore implements Store {
     return {
       write: async (workflows) => {
         const { termId, seq } = this.#known;
+        const written = workflows.map((workflow) => ({ ...workflow, events: this.#throughBytes(workflow) }));
         const reply = await this.#ask('project', [], limits.storeCallMs, () => {
           if (database.shard.termId !== termId || database.shard.lastSeq < seq) return false;
-          for (const workflow of workflows) putAtRest(database, workflow);
+          for (const workflow of written) putAtRest(database, workflow);
           return true;
         });
         if (reply.kind === 'done') return reply.value ? { kind: 'kept' } : { kind: 'fenced' };

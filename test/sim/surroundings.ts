@@ -17,6 +17,8 @@ export class Surroundings {
   readonly history: HistoryWriter;
   /** What goes wrong at the moment. */
   rates: Rates;
+  /** Whether a process of a coordinator runs and has the shard, as far as it knows. */
+  isActive: (process: string) => boolean = () => false;
   /** Whether the faults have stopped. */
   isHealing = false;
   /** Requests of clients that have not arrived: what they ask for may still happen, whether or not anybody waits for it. */

@@ -67,7 +67,11 @@ export class Wire {
 
   constructor(world: Surroundings, worker: SimNode, coordinator: SimCoordinator, end: WireEnd) {
     const random = world.chance.of('wires');
-    const delayMs = () => random.below(random.chance(world.rates.linkSlow) ? 6_000 : 20);
+    const delayMs = (): number => {
+      const isSlow = random.chance(world.rates.linkSlow);
+      if (isSlow) world.reached('a connection was slow');
+      return random.below(isSlow ? 6_000 : 20);
+    };
     this.#world = world;
     this.#worker = worker;
     this.#coordinator = coordinator;
@@ -108,11 +112,14 @@ export class Wire {
     const refuse = (reason: string, retryAfterMs: number): void => this.#down.send(() => this.#closedBelow(reason, retryAfterMs));
     // To a machine that is not there nobody answers from this process: refused by its system.
     if (!node.isUp) {
-      this.#worker.after(5, () => this.#closedBelow('connection refused', 0));
+      this.#worker.arrival(5, () => this.#closedBelow('connection refused', 0));
       return;
     }
     this.#up.send(() => {
-      if (world.chance.of('wires').chance(world.rates.linkRefused)) return refuse('refused with HTTP 503', 1_000);
+      if (world.chance.of('wires').chance(world.rates.linkRefused)) {
+        world.reached('a connection was refused by chance');
+        return refuse('refused with HTTP 503', 1_000);
+      }
       const link = this.#makeLink();
       const connection = this.#coordinator.connect(link);
       if (connection === null) return refuse('refused with HTTP 503', 1_000);
@@ -159,7 +166,9 @@ export class Wire {
 
   #mayBreak(): void {
     const random = this.#world.chance.of('wires');
-    if (random.chance(this.#world.rates.linkCut)) this.#world.clock.after(random.below(100), () => this.#cut(false));
+    if (!random.chance(this.#world.rates.linkCut)) return;
+    this.#world.reached('a connection was cut by chance');
+    this.#world.clock.after(random.below(100), () => this.#cut(false));
   }
 
   #cut(isWorkerGone: boolean): void {
@@ -169,8 +178,8 @@ export class Wire {
     const lateMs = () => (random.chance(0.2) ? random.below(15_000) : random.below(300));
     // What was on its way to the coordinator is lost, or still arrives.
     this.#up.isCut = random.chance(0.5);
-    this.#coordinator.node.after(lateMs(), () => this.#closedAbove(1006));
-    if (!isWorkerGone) this.#worker.after(lateMs(), () => this.#closedBelow('broken', 0));
+    this.#coordinator.node.arrival(lateMs(), () => this.#closedAbove(1006));
+    if (!isWorkerGone) this.#worker.arrival(lateMs(), () => this.#closedBelow('broken', 0));
   }
 
   #closedAbove(code: number): void {

@@ -211,6 +211,7 @@ export class SimWorker {
     if (random.chance(rates.handlerCrashes)) {
       this.node.after(random.below(600), () => {
         world.tell(`${this.node.name} crashes in a handler`);
+        world.reached('a worker crashed in a handler');
         this.crash();
         clock.after(500 + random.below(6_000), () => {
           if (!this.node.isUp) this.start();

@@ -261,9 +261,23 @@ t.test('time in which this process stood still is nobody’s silence (R32)', asy
   const story = new HubStory();
   const peer = story.ready(hello());
   story.advance(4_000);
-  t.same(story.standStill(60_000), ['shard capacity w1 4 shut'], 'suspect, not lost');
-  t.same(peer.send(beatOf()), ['shard capacity w1 4 open', 'shard beats w1', 'p1 < reply']);
+  t.same(story.standStill(60_000), [], 'what came meanwhile may wait to be read');
+  t.same(peer.send(beatOf()), ['shard beats w1', 'p1 < reply']);
   t.same(story.advance(4_999), []);
+});
+
+t.test('nobody is judged by a process that has just stood still, and later all the same (R32, R33)', async (t) => {
+  const silent = new HubStory();
+  silent.ready(hello());
+  t.same(silent.advance(7_900), ['shard capacity w1 4 shut']);
+  t.same(silent.standStill(60_000), []);
+  t.same(silent.advance(499), []);
+  t.same(silent.advance(1), ['p1 closed 4002 abruptly', 'shard lost w1 s1: silent for 8000 ms']);
+
+  const away = new HubStory();
+  away.ready(hello()).close();
+  t.same(away.standStill(60_000), [], 'its new connection may wait to be taken');
+  t.same(away.standStill(60_000), ['shard lost w1 s1: did not come back within 2000 ms'], 'a loop that is always late judges too');
 });
 
 t.test('a closed socket: detach, grace, lost; a farewell: lost at once (R33, R34)', async (t) => {

@@ -1,5 +1,6 @@
 /** The store that the simulator runs on keeps the contract of all stores: what is found on it is no fantasy. */
 import t from 'tap';
+import { asTheyAre } from '../sim/bytes.ts';
 import { Chance } from '../sim/chance.ts';
 import { Database } from '../sim/database.ts';
 import { SimNode } from '../sim/node.ts';
@@ -25,11 +26,13 @@ storeContract(t, 'simulated', async () => {
         leaseMs: 300,
         hasArchive: true,
         liveView: null,
+        written: asTheyAre,
         newTerm: () => {
           terms += 1;
           return `term ${terms}`;
         },
         reached: () => {},
+        isActive: () => false,
         onUnsureLease: () => {},
         onOwned: () => {},
       });

@@ -6,7 +6,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { campaign } from '../sim/campaign.ts';
-import { type Plan, planOf } from '../sim/plan.ts';
+import { judge } from '../sim/judging.ts';
+import { planFrom, planOf } from '../sim/plan.ts';
 import { run } from '../sim/run.ts';
 import { missing } from '../sim/states.ts';
 
@@ -18,8 +19,8 @@ const folder = join(import.meta.dirname, '..', 'sim', 'regressions');
 
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
   t.test(`never again: ${file.replace('.json', '').replaceAll('-', ' ')}`, async (t) => {
-    const plan = JSON.parse(readFileSync(join(folder, file), 'utf8')) as Plan;
-    t.same((await run(plan)).violations, []);
+    const plan = planFrom(readFileSync(join(folder, file), 'utf8'));
+    t.same((await judge(plan)).violations, []);
   });
 }
 

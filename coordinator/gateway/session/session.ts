@@ -5,7 +5,8 @@
  * Invariants
  * 1. No input throws, whatever the worker sent.
  * 2. A frame is handled once, or the connection is given up (R5).
- * 3. Silence of the worker is measured while this process runs: time in which it stood still itself is taken off (`tick`).
+ * 3. Silence of the worker is measured while this process runs: time in which it stood still itself is taken off (`tick`), and nobody is judged before what
+ *    came meanwhile had time to be read.
  */
 import { type CoordinatorFrame, closeCodes, takeNumbers, takeUnread, type WorkerFrame } from '@workflow-orchestrator/proto';
 import { takeBack } from './assignments.ts';
@@ -48,9 +49,7 @@ export function receiveUnreadable(session: Session, problem: string, at: number)
 /** The alarm fired: does what is due. */
 export function tick(session: Session, at: number): SessionOutput[] {
   const outputs: SessionOutput[] = [];
-  const lateMs = at - session.stalledMs - session.alarmAt;
-  // Invariant 3: what the worker sent meanwhile may still wait in the socket.
-  if (lateMs > session.limits.stallToleranceMs) session.stalledMs += lateMs;
+  takeStallOff(session, at);
   const now = at - session.stalledMs;
   session.alarmAt = Number.POSITIVE_INFINITY;
   const { phase, limits } = session;
@@ -74,6 +73,18 @@ export function tick(session: Session, at: number): SessionOutput[] {
   }
   arm(session, outputs);
   return outputs;
+}
+
+/**
+ * Invariant 3. How long this process stood still before the alarm was due is not known, and what the worker sent meanwhile, or its new connection, still waits
+ * to be read: it gets time for that. Once: a loop that is late each time must come to a judgement too.
+ */
+function takeStallOff(session: Session, at: number): void {
+  const { stallToleranceMs } = session.limits;
+  const lateMs = at - session.stalledMs - session.alarmAt;
+  const isStalled = lateMs > stallToleranceMs;
+  if (isStalled) session.stalledMs += lateMs + (session.isStalled ? 0 : stallToleranceMs);
+  session.isStalled = isStalled;
 }
 
 /** R32, the slow consumer, and R22, in this order. */

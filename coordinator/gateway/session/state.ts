@@ -84,6 +84,8 @@ export interface Session {
   badFrames: number;
   /** How long this process itself stood still since the session began: nobody's silence. */
   stalledMs: number;
+  /** The last alarm fired late, because this process had stood still. */
+  isStalled: boolean;
   /** When the armed alarm fires, in session time; infinite when none is armed. */
   alarmAt: number;
 }
@@ -128,6 +130,7 @@ export function openSession(id: string, coordinatorId: string, limits: StreamLim
     loopLagMs: 0,
     badFrames: 0,
     stalledMs: 0,
+    isStalled: false,
     alarmAt: Number.POSITIVE_INFINITY,
   };
 }
