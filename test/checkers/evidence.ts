@@ -22,7 +22,10 @@ export interface Evidence {
   readonly isFaultless: boolean;
   /** The faults have stopped, everybody did their part, and the time for it has passed: everything must have ended. */
   readonly isHealed: boolean;
-  /** By the way in which it was read (`checkpoint and tail`, `codec`, `archive`), a digest of the state of each workflow that was found. */
+  /**
+   * By the way in which it was read, a digest of the state of each workflow that was found. `checkpoint and tail` and `archive` (where there is one) are
+   * the stores; whatever else there is (`codec`, `a reader`) is made from one of them, or from the journal.
+   */
   readonly digests: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** The digest of a state, as `digests` has it. */
   readonly digestOf: (events: readonly DurableEvent[]) => string;

@@ -2,6 +2,7 @@
  * A client: submits with and without a key and tries again, steers, reads, lists, watches and resumes. It writes down what it was told, and knows nothing else.
  */
 import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { Found } from '../../coordinator/api/services/reader.ts';
 import type { ClientCommand } from '../../coordinator/shard/requests.ts';
 import type { ListFilter } from '../../coordinator/store/store.ts';
 import type { HistoryType, HistoryValue } from '../checkers/history.ts';
@@ -67,8 +68,8 @@ export class SimClient {
     else this.#run(this.#steer(id, { kind }));
   }
 
-  /** Reads one workflow until it is answered. */
-  async read(id: string): Promise<void> {
+  /** Reads one workflow until it is answered; null when nobody answers. */
+  async read(id: string): Promise<Found | 'not found' | null> {
     for (let tries = 0; tries < TRIES; tries++) {
       const op = this.#begin('read', id);
       const { node } = this.#coordinators[this.#at];
@@ -78,14 +79,16 @@ export class SimClient {
         return found;
       });
       if (end.kind === 'answered') {
-        const { state } = end.value;
-        return this.#note(op, 'read', 'ok', id, { answer: state.status }, end.value.state.seq);
+        const { status, seq } = end.value.state;
+        this.#note(op, 'read', 'ok', id, { answer: status }, seq);
+        return end.value;
       }
       const isMissing = end.kind === 'failed' && end.reason === 'NotFound';
       this.#note(op, 'read', end.kind === 'failed' ? 'fail' : 'info', id, { answer: isMissing ? 'not found' : 'none' });
-      if (isMissing) return;
+      if (isMissing) return 'not found';
       await this.#elsewhere();
     }
+    return null;
   }
 
   /** Follows one workflow to its end, over whatever breaks. */
@@ -107,7 +110,7 @@ export class SimClient {
     for (const { id, status } of end.value.states) await this.#steer(id, { kind: status === 'PENDING' ? 'start' : 'resume' });
   }
 
-  #run(work: Promise<void>): void {
+  #run(work: Promise<unknown>): void {
     this.busy += 1;
     work.then(
       () => {

@@ -87,7 +87,7 @@ const good: Evidence = {
   journal: journalOf(story),
   isFaultless: true,
   isHealed: true,
-  digests: new Map([['checkpoint', new Map([['wf', digestOf(story)]])]]),
+  digests: new Map([['checkpoint and tail', new Map([['wf', digestOf(story)]])]]),
   digestOf,
   endings: new Map([
     ['there', 'x'],
@@ -115,12 +115,41 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   I0: [
     ['a gap', { journal: journalOf(story).filter((_, index) => index !== 1) }],
     ['an epoch that goes back', { journal: journalOf(story).map((batch, index) => ({ ...batch, epoch: 3 - index })) }],
-    ['another state', { digests: new Map([['checkpoint', new Map([['wf', digestOf(story.slice(0, 5))]])]]) }],
+    ['another state', { digests: new Map([['checkpoint and tail', new Map([['wf', digestOf(story.slice(0, 5))]])]]) }],
+    ['a workflow that nobody reads', { digests: new Map([['checkpoint and tail', new Map()]]) }],
+    [
+      'one that ended and is not at rest',
+      {
+        digests: new Map([
+          ['checkpoint and tail', new Map([['wf', digestOf(story)]])],
+          ['archive', new Map()],
+        ]),
+      },
+    ],
+    [
+      'one that is at rest and has not ended',
+      {
+        journal: journalOf(story).slice(0, 2),
+        digests: new Map([
+          ['checkpoint and tail', new Map()],
+          ['archive', new Map([['wf', digestOf(story.slice(0, 5))]])],
+        ]),
+      },
+    ],
+    ['a reader that was shown another state', { digests: new Map([...good.digests, ['a reader', new Map([['wf', 'other']])]]) }],
     ['a workflow from nowhere', { digests: new Map([['archive', new Map([['wf9', '']])]]) }],
   ],
   I1: [
     ['a submit that is lost', { journal: [] }],
-    ['one that nobody finds', { digests: new Map([['checkpoint', new Map()]]) }],
+    [
+      'one that nobody finds',
+      {
+        digests: new Map([
+          ['checkpoint and tail', new Map()],
+          ['codec', new Map([['wf', digestOf(story)]])],
+        ]),
+      },
+    ],
   ],
   I2: [
     ['a result that is lost', { journal: journalOf(story).slice(0, 1) }],

@@ -24,7 +24,21 @@ export function wellFormed(run: Case): string[] {
       if (seq !== index + 1) found.push(`event ${shardSeq} is number ${seq} of ${workflow}, where ${index + 1} was due`);
     }
   }
-  return found.length > 0 ? found : sameStates(run);
+  return found.length > 0 ? found : [...sameStates(run), ...isFoundWhereItBelongs(run)];
+}
+
+/** Whatever the journal has is read from where it belongs: what ended from the archive, where there is one, everything else from checkpoint and tail. */
+function isFoundWhereItBelongs(run: Case): string[] {
+  const { digests, isHealed } = run.evidence;
+  const [rest, tail] = [digests.get('archive'), digests.get('checkpoint and tail')];
+  // A copy of the database may lack the row of the archive alone: its owner has no number that would tell, and cuts the journal all the same.
+  if (tail === undefined || run.of('went back').length > 0) return [];
+  return [...run.workflows()].flatMap((workflow) => {
+    const hasEnded = run.factsOf(workflow).at(-1)?.event.kind === 'ended';
+    if (rest?.has(workflow)) return hasEnded ? [] : [`${workflow} is at rest, and has not ended`];
+    if (rest !== undefined && hasEnded && isHealed) return [`${workflow} has ended, and the archive does not have it`];
+    return tail.has(workflow) ? [] : [`${workflow} is found neither in the archive nor in checkpoint and tail`];
+  });
 }
 
 function sameStates(run: Case): string[] {
