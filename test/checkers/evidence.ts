@@ -1,7 +1,7 @@
 /**
  * What a run leaves behind, in the order in which checkers want it: the history, the final journal, and what was measured at the end.
  */
-import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { Graph, GraphJob } from '@workflow-orchestrator/engine/definition';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import type { JournalBatch } from '../../coordinator/store/store.ts';
 import type { HistoryEvent } from './history.ts';
@@ -125,6 +125,12 @@ export class Case {
     return this.tellsAssignments ? this.of('assign') : this.of('execute').filter(({ event }) => event.type === 'invoke');
   }
 
+  /** The node of a graph that a job id names. */
+  jobOf(workflow: string, job: string): GraphJob | undefined {
+    const graph = this.#graphs.get(workflow);
+    return graph?.jobs[graph.indexOf.get(job) ?? -1];
+  }
+
   /** What became of each operation of a kind: the last event with its `op`. */
   outcomes(f: string): ReadonlyMap<number, Placed> {
     return new Map(this.of(f).map((placed) => [placed.event.op, placed]));
@@ -149,7 +155,8 @@ export function epochOf(token: string): number {
   return Number(/^(\d{1,15})\./.exec(token)?.[1] ?? 0);
 }
 
-function push<V>(map: Map<string, V[]>, key: string, value: V): void {
+/** Adds to the list under a key. */
+export function push<V>(map: Map<string, V[]>, key: string, value: V): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);

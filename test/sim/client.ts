@@ -5,7 +5,7 @@ import type { Graph } from '@workflow-orchestrator/engine/definition';
 import type { Found } from '../../coordinator/api/services/reader.ts';
 import type { ClientCommand } from '../../coordinator/shard/requests.ts';
 import type { ListFilter } from '../../coordinator/store/store.ts';
-import type { HistoryType, HistoryValue } from '../checkers/history.ts';
+import { cancelReasonOf, type HistoryEvent, type HistoryType, type HistoryValue } from '../checkers/history.ts';
 import { json } from '../engine-support/graphs.ts';
 import { type CallEnd, call } from './call.ts';
 import type { SimCoordinator } from './coordinator.ts';
@@ -27,6 +27,9 @@ export const everything: ListFilter = {
   beforeId: '',
   limit: 1_000,
 };
+
+/** What a client asks for: its reason is each try's own. */
+type Wish = { readonly kind: 'start' | 'pause' | 'resume' } | { readonly kind: 'cancel'; readonly force: boolean };
 
 /** Workflows that clients know of, over all of them. */
 export interface Known {
@@ -63,8 +66,7 @@ export class SimClient {
     else if (id === undefined) return;
     else if (kind === 'read') this.#run(this.read(id));
     else if (kind === 'watch') this.watch(id);
-    else if (kind === 'cancel' || kind === 'force')
-      this.#run(this.#steer(id, { kind: 'cancel', reason: 'enough', force: kind === 'force' }));
+    else if (kind === 'cancel' || kind === 'force') this.#run(this.#steer(id, { kind: 'cancel', force: kind === 'force' }));
     else this.#run(this.#steer(id, { kind }));
   }
 
@@ -72,10 +74,10 @@ export class SimClient {
   async read(id: string): Promise<Found | 'not found' | null> {
     for (let tries = 0; tries < TRIES; tries++) {
       const op = this.#begin('read', id);
-      const { node } = this.#coordinators[this.#at];
+      const coordinator = this.#coordinators[this.#at];
       const end = await this.#call(async (faces) => {
         const found = await faces.reader.find(id);
-        this.#world.record(node, { op, f: 'shown', type: 'ok', workflow: id, seq: found.state.seq });
+        this.#shown(coordinator, op, { workflow: id, seq: found.state.seq });
         return found;
       });
       if (end.kind === 'answered') {
@@ -173,17 +175,27 @@ export class SimClient {
       const { node } = coordinator;
       world.record(node, { op, f: 'offer', type: 'invoke', workflow: workflowId });
       const [reply] = await seat.submit([
-        { workflowId, graph: this.#graphs[place], inputs: json({}), labels: {}, idempotencyKey, requestHash, start },
+        {
+          workflowId,
+          graph: this.#graphs[place],
+          inputs: json({ key: idempotencyKey, of: requestHash }),
+          labels: {},
+          idempotencyKey,
+          requestHash,
+          start,
+        },
       ]);
       if (reply.kind === 'accepted') this.#told(coordinator, op, reply.state.id, reply.state.seq);
       return { reply };
     });
   }
 
-  async #steer(id: string, command: ClientCommand): Promise<void> {
-    const value: HistoryValue = command.kind === 'cancel' ? { force: command.force } : {};
+  async #steer(id: string, wish: Wish): Promise<void> {
+    const value: HistoryValue = wish.kind === 'cancel' ? { force: wish.force } : {};
     for (let tries = 0; tries < TRIES; tries++) {
-      const op = this.#begin(command.kind, id, value);
+      const op = this.#begin(wish.kind, id, value);
+      // The journal tells by it which try it was that took effect.
+      const command: ClientCommand = wish.kind === 'cancel' ? { ...wish, reason: cancelReasonOf(op) } : wish;
       const coordinator = this.#coordinators[this.#at];
       const end = await this.#call(async ({ seat }) => {
         const reply = await seat.command(id, command);
@@ -194,7 +206,8 @@ export class SimClient {
         const reply = end.value;
         const answer = reply.kind === 'ignored' ? reply.reason : reply.kind;
         if (command.kind === 'cancel' && answer === 'ended') this.#world.reached('a cancel that raced an end');
-        return this.#note(op, command.kind, reply.kind === 'done' ? 'ok' : 'fail', id, { ...value, answer });
+        const seq = reply.kind === 'not-found' ? undefined : reply.state.seq;
+        return this.#note(op, command.kind, reply.kind === 'done' ? 'ok' : 'fail', id, { ...value, answer }, seq);
       }
       this.#note(op, command.kind, end.kind === 'failed' ? 'fail' : 'info', id, { ...value, answer: 'none' });
       await this.#elsewhere();
@@ -203,7 +216,12 @@ export class SimClient {
 
   async #list(): Promise<void> {
     const op = this.#begin('list', undefined);
-    const end = await this.#call((faces) => faces.reader.list(everything, new AbortController().signal));
+    const coordinator = this.#coordinators[this.#at];
+    const end = await this.#call(async (faces) => {
+      const found = await faces.reader.list(everything, new AbortController().signal);
+      this.#shown(coordinator, op, {});
+      return found;
+    });
     if (end.kind === 'answered') this.#note(op, 'list', 'ok', undefined, { ids: end.value.states.map(({ id }) => id) });
     else this.#note(op, 'list', end.kind === 'failed' ? 'fail' : 'info', undefined, {});
   }
@@ -223,6 +241,12 @@ export class SimClient {
       if (isMissing) return;
       await this.#elsewhere();
     }
+  }
+
+  /** The answer to a read or a list leaves a coordinator. */
+  #shown(coordinator: SimCoordinator, op: number, about: Partial<HistoryEvent>): void {
+    const { epoch, termId } = coordinator.shard?.ownership ?? { epoch: 0, termId: '' };
+    this.#world.record(coordinator.node, { op, f: 'shown', type: 'ok', ...about, epoch, term: termId });
   }
 
   /** A reply leaves a coordinator. */

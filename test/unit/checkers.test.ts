@@ -10,6 +10,8 @@ import { graphOf, json } from '../engine-support/graphs.ts';
 import { fold } from '../engine-support/snapshots.ts';
 
 const graph = graphOf('a.ok->b');
+/** Its jobs run in one region only. */
+const choosy = { ...graph, jobs: graph.jobs.map((job) => ({ ...job, requiredLabels: new Map([['region', 'eu']]) })) };
 const attempt = (number: number, token: string) => ({ number, token, workerId: 'w1', startMs: 5 });
 const error = { code: 'BROKEN', message: '', retryable: false, details: null, retryAfterMs: 0, stack: '' };
 
@@ -61,14 +63,14 @@ const lines: readonly Line[] = [
   ['submit', 'invoke', 'client', { op: 1, value: { key: 'k', hash: 'h' } }],
   ['offer', 'invoke', 'c1', { op: 1 }],
   commit(3),
-  ['assign', 'ok', 'c1', { job: 'a', attempt: 1, value: { token: 't1' } }],
+  ['assign', 'ok', 'c1', { job: 'a', attempt: 1, value: { token: 't1', worker: 'w1', tenure: 'x' } }],
   ['reply', 'ok', 'c1', { seq: 3 }],
   ['submit', 'ok', 'client', { op: 1, seq: 3, value: { key: 'k', hash: 'h' } }],
   run(2, 'a', 'invoke', { token: 't1' }),
   run(2, 'a', 'ok', { token: 't1', outcome: 'succeeded', output: '"a"' }),
   commit(5),
   ['ack', 'ok', 'c1', { job: 'a', value: { token: 't1', answer: 'ACCEPTED' } }],
-  ['assign', 'ok', 'c1', { job: 'b', attempt: 1, value: { token: 't2' } }],
+  ['assign', 'ok', 'c1', { job: 'b', attempt: 1, value: { token: 't2', worker: 'w1', tenure: 'x' } }],
   ['read', 'invoke', 'client', { op: 4 }],
   ['read', 'ok', 'client', { op: 4, seq: 5, value: { answer: 'found' } }],
   run(3, 'b', 'invoke', { token: 't2' }),
@@ -109,6 +111,20 @@ const another = (events: readonly DurableEvent[], over: Partial<CommittedBatch> 
   const entries = [{ workflowId: 'wf2', firstEventSeq: 1, events }];
   return { firstSeq: 8, lastSeq: 7 + events.length, epoch: 1, term: 'x', entries, ...over };
 };
+
+/** What crosses the seam between sessions and shard, under the ownership `x` or another. */
+const assigned = (job: string, token: string, value: HistoryValue = {}): Line => {
+  return ['assign', 'ok', 'c1', { job, attempt: 1, value: { token, worker: 'w1', tenure: 'x', ...value } }];
+};
+const heard = (f: string, value: HistoryValue): Line => [f, 'ok', 'c1', { value: { worker: 'w1', session: 's1', tenure: 'x', ...value } }];
+const joined = (value: HistoryValue): Line => [
+  'join',
+  'ok',
+  'w1',
+  { value: { slots: 2, capabilities: { work: 0 }, labels: {}, ...value } },
+];
+/** The first job was given away, and then the shard was taken over. */
+const takenOver: readonly Line[] = [lines[0], commit(3), assigned('a', 't1'), ['own', 'ok', 'c2', { epoch: 2, term: 'y', seq: 3 }]];
 
 /** What each must find: in words, and how the good run is spoiled. */
 const bad: Readonly<Record<string, readonly (readonly [what: string, over: Partial<Evidence>])[]>> = {
@@ -165,10 +181,43 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     ['a token that nobody gave', told(lines.filter((_, index) => index !== 4))],
     ['another attempt', wrote(3, { attempt: attempt(2, 't1') })],
     ['one token, two records', wrote(5, { attempt: attempt(1, 't1') })],
+    ['two leases of a job', told([...lines.slice(0, 8), assigned('a', 't9'), ...lines.slice(8)])],
+    [
+      'two, though the worker that had accepted the first is lost, for that leaves a record',
+      told([
+        ...lines.slice(0, 8),
+        heard('answer', { token: 't1', answer: 'accepted' }),
+        heard('lost', {}),
+        assigned('a', 't9', { worker: 'w2' }),
+        ...lines.slice(8),
+      ]),
+    ],
+    ['given away after its end', told([...lines, assigned('a', 't9')])],
+    ['given away too early after a takeover', but(0, { seq: 3 })],
+    [
+      'dropped, though its worker came back in time',
+      {
+        journal: journalOf(story).slice(0, 1),
+        ...told([
+          ...takenOver,
+          heard('attach', { tokens: ['t1'], tenure: 'y' }),
+          heard('welcome', { tokens: [], dropped: ['t1'], tenure: 'y' }),
+        ]),
+      },
+    ],
   ],
   I5: [['no end', { journal: journalOf(story).slice(0, 2) }]],
   I6: [
     ['two terms of an epoch', { journal: journalOf(story).map((batch, index) => ({ ...batch, term: `x${index}` })) }],
+    [
+      'a read after the takeover',
+      told([
+        ...lines.slice(0, 12),
+        ['own', 'ok', 'c2', { epoch: 2, term: 'y', seq: 5 }],
+        ['read', 'invoke', 'client', { op: 4 }],
+        ['shown', 'ok', 'c1', { op: 4, seq: 5 }],
+      ]),
+    ],
     ['told after the takeover', told([lines[0], ['own', 'ok', 'c2', { epoch: 2, term: 'y' }], ...lines.slice(1)])],
     ['one ownership twice', told([...lines, ['own', 'ok', 'c1', { seq: 7 }]])],
   ],
@@ -180,6 +229,16 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   I8: [
     ['an ack before the commit', told([...lines.slice(0, 9), lines[10], lines[9], ...lines.slice(11)])],
     ['a read ahead of the journal', but(13, { seq: 9 })],
+    ['an assignment of what is not ready', { journal: journalOf(story).slice(0, 1) }],
+    ['an ack of what has no record', told([...lines, ['ack', 'ok', 'c1', { job: 'a', value: { token: 't9', answer: 'DUPLICATE' } }]])],
+    [
+      'an ack of what was lost, for too long',
+      told([
+        ['went back', 'ok', 'db', { t_mono: 0 }],
+        ...lines,
+        ['ack', 'ok', 'c1', { t_mono: 9_000, job: 'a', value: { token: 't9', answer: 'ACCEPTED' } }],
+      ]),
+    ],
     [
       'what was lost, told for too long',
       told([['went back', 'ok', 'db', { t_mono: 0 }], ...lines, ['shown', 'ok', 'c1', { t_mono: 9_000, seq: 9 }]]),
@@ -208,6 +267,20 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     [
       'more often than there are attempts',
       told([...lines, ['assign', 'ok', 'c1', { job: 'a', value: { token: 't9' } }], run(9, 'a', 'invoke', { token: 't9' })]),
+    ],
+    [
+      'more often than leases explain',
+      {
+        isFaultless: false,
+        ...told([
+          ...lines.slice(0, 9),
+          assigned('a', 't8'),
+          assigned('a', 't9'),
+          run(8, 'a', 'invoke', { token: 't8' }),
+          run(9, 'a', 'invoke', { token: 't9' }),
+          ...lines.slice(9),
+        ]),
+      },
     ],
     ['started by a later owner after its end', told([...without('assign'), run(9, 'a', 'invoke', { token: '2.1.x' })])],
   ],
@@ -242,7 +315,19 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
       },
     ],
   ],
-  I14: [['more than there are slots', told([...lines.slice(0, 8), run(9, 'b', 'invoke', { token: 't2' }), ...lines.slice(8)])]],
+  I14: [
+    ['more than there are slots', told([...lines.slice(0, 8), run(9, 'b', 'invoke', { token: 't2' }), ...lines.slice(8)])],
+    ['more leases than slots', told([joined({ slots: 1 }), ...lines.slice(0, 5), assigned('b', 't9'), ...lines.slice(5)])],
+    [
+      'more leases of a type than it takes',
+      told([joined({ capabilities: { work: 1 } }), ...lines.slice(0, 5), assigned('b', 't9'), ...lines.slice(5)]),
+    ],
+    ['a type that it does not take', told([joined({ capabilities: { other: 0 } }), ...lines])],
+    [
+      'a label that it does not have',
+      { journal: journalOf([{ ...story[0], graph: choosy } as DurableEvent, ...story.slice(1)]), ...told([joined({}), ...lines]) },
+    ],
+  ],
   I16: [
     ['not found after the submit', but(13, { value: { answer: 'not found' } })],
     [
@@ -277,6 +362,65 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   I19: [['timers', { leftovers: { timers: 2 } }]],
   I20: [['refused without a time', { ...but(6, { value: { answer: 'overloaded', message: 'full' } }, 'fail'), journal: [] }]],
 };
+
+/** What looks alike, and is well. */
+const alsoGood: readonly (readonly [what: string, invariant: string, over: Partial<Evidence>])[] = [
+  [
+    'an offer that was refused is made again',
+    'I4',
+    told([...lines.slice(0, 4), assigned('a', 't0'), heard('answer', { token: 't0', answer: 'refused' }), ...lines.slice(4)]),
+  ],
+  [
+    'an offer whose worker is lost is made again',
+    'I4',
+    told([...lines.slice(0, 4), assigned('a', 't0'), heard('lost', {}), ...lines.slice(4)]),
+  ],
+  [
+    'what is given back is made again',
+    'I4',
+    told([...lines.slice(0, 4), assigned('a', 't0'), heard('result', { token: 't0', outcome: 'released' }), ...lines.slice(4)]),
+  ],
+  [
+    'an attempt that is kept over a takeover',
+    'I4',
+    {
+      journal: journalOf(story).slice(0, 1),
+      ...told([
+        ...takenOver,
+        heard('attach', { tokens: ['t1'], tenure: 'y' }),
+        heard('welcome', { tokens: ['t1'], dropped: [], tenure: 'y' }),
+      ]),
+    },
+  ],
+  [
+    'a read that began before the takeover',
+    'I6',
+    told([
+      ...lines.slice(0, 12),
+      ['read', 'invoke', 'client', { op: 4 }],
+      ['own', 'ok', 'c2', { epoch: 2, term: 'y', seq: 5 }],
+      ['shown', 'ok', 'c1', { op: 4, seq: 5 }],
+    ]),
+  ],
+  [
+    'what is given back has no record',
+    'I8',
+    told([
+      ...lines,
+      heard('result', { token: 't9', outcome: 'released' }),
+      ['ack', 'ok', 'c1', { job: 'a', value: { token: 't9', answer: 'ACCEPTED' } }],
+    ]),
+  ],
+  [
+    'room for two',
+    'I14',
+    told([joined({ slots: 2, capabilities: { work: 2 } }), ...lines.slice(0, 5), assigned('b', 't9'), ...lines.slice(5)]),
+  ],
+];
+
+t.test('what looks alike, and is well', async (t) => {
+  for (const [what, invariant, over] of alsoGood) t.same(checkers[invariant](new Case({ ...good, ...over })), [], what);
+});
 
 for (const [invariant, checker] of Object.entries(checkers)) {
   t.test(`${invariant}: ${checker.name}`, async (t) => {

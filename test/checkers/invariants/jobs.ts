@@ -6,6 +6,7 @@ import { checkEnding, checkJournal } from '../../engine-support/journal-rules.ts
 import { fold } from '../../engine-support/snapshots.ts';
 import { type Case, epochOf, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
 import { againstTheReference } from './language.ts';
+import { moreThanLeasesExplain, withinWhatAWorkerTakes } from './leases.ts';
 
 /** I3: a job starts only after the outcomes it depends on are durable. */
 export function startsAfterItsSources(run: Case): string[] {
@@ -72,7 +73,7 @@ export function executionsAreCounted(run: Case): string[] {
     if (run.tellsAssignments && !assigned.has(token)) found.push(`${key} was executed under ${token}, which was never assigned`);
     tokens.set(key, [...seen, token]);
   }
-  found.push(...startedAfterItsEnd(run));
+  found.push(...startedAfterItsEnd(run), ...moreThanLeasesExplain(run, tokens));
   if (!run.evidence.isFaultless) return found;
   const recorded = new Map<string, number>();
   for (const { workflow, event } of run.facts) {
@@ -165,10 +166,10 @@ function assignedAfterACancel(run: Case): string[] {
   });
 }
 
-/** I14: a limit counts what is live: at every moment a worker process runs at most as many attempts as it has slots. */
+/** I14: a limit counts what is live: at every moment a worker process runs, and holds leases of, at most as many attempts as it has slots. */
 export function withinSlots(run: Case): string[] {
   const live = new Map<string, Set<number>>();
-  return run.of('execute').flatMap(({ event }) => {
+  const executed = run.of('execute').flatMap(({ event }) => {
     const who = `${event.node}/${event.incarnation}`;
     const running = live.get(who) ?? new Set();
     live.set(who, running);
@@ -177,4 +178,5 @@ export function withinSlots(run: Case): string[] {
     const { slots = Number.POSITIVE_INFINITY } = event.value ?? {};
     return running.size > slots ? [`${who} runs ${running.size} attempts in ${slots} slots at ${event.t_mono}`] : [];
   });
+  return [...executed, ...withinWhatAWorkerTakes(run)];
 }

@@ -3,6 +3,7 @@
  */
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { type Case, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import type { HistoryEvent } from '../history.ts';
 
 /** I1: a submission that was acknowledged is never lost: the journal has it, and whoever reads on finds it, from the checkpoint or at rest. */
 export function submitsAreKept(run: Case): string[] {
@@ -58,18 +59,19 @@ const LEASE_MS = 4_000;
 /** I8: nothing is seen outside before it is durable: whatever an effect shows is in the final journal, and was there before it. */
 export function durableBeforeTold(run: Case): string[] {
   const found: string[] = [];
-  const tokens = new Map(run.facts.flatMap((fact) => (tokenOf(fact.event) === '' ? [] : [[tokenOf(fact.event), fact] as const])));
+  const rests = restsOn(run);
   const lost = run.of('went back').at(-1);
   for (const [place, event] of run.history.entries()) {
     if (event.type !== 'ok') continue;
     const { f, node, workflow = '', value } = event;
     // What was told before the database lost it is gone; whoever owned the shard then may go on telling of it until its lease ends, and no longer.
     if (lost !== undefined && (place < lost.place || event.t_mono < lost.event.t_mono + LEASE_MS || !EFFECTS.has(f))) continue;
-    let seq = event.seq ?? 0;
-    if (f === 'ack') {
-      if (value?.answer === 'WORKFLOW_ENDED') seq = run.factsOf(workflow).length;
-      else if (value?.answer === 'ACCEPTED' || value?.answer === 'DUPLICATE') seq = tokens.get(value.token ?? '')?.seq ?? 0;
-    } else if (!EFFECTS.has(f) && !SEEN.has(f)) continue;
+    if (!EFFECTS.has(f) && !SEEN.has(f)) continue;
+    const seq = rests(event);
+    if (seq === null) {
+      found.push(`${f} ${value?.answer ?? event.job} by ${node} at ${event.t_mono} under ${value?.token} rests on nothing in the journal`);
+      continue;
+    }
     if (seq === 0) continue;
     const facts = run.factsOf(workflow);
     if (facts.length < seq) found.push(`${f} to or by ${node} rests on event ${seq} of ${workflow}, and the journal has ${facts.length}`);
@@ -79,6 +81,25 @@ export function durableBeforeTold(run: Case): string[] {
       found.push(`a watch of ${node} showed ${value?.kind} as event ${seq} of ${workflow}; the journal has ${facts[seq - 1].event.kind}`);
   }
   return found;
+}
+
+/** The number of the event that an effect rests on: 0 when on none, null when on one that the journal does not have. */
+function restsOn(run: Case): (effect: HistoryEvent) => number | null {
+  const records = new Map<string, number>();
+  const readies = new Map<string, number>();
+  for (const { workflow, seq, event } of run.facts) {
+    if (tokenOf(event) !== '') records.set(tokenOf(event), seq);
+    if (event.kind === 'jobReady') readies.set(jobKey(workflow, run.graphOf(workflow)?.jobs[event.job]?.id), seq);
+  }
+  // What is given back leaves no trace.
+  const released = new Set(run.of('result').flatMap(({ event: { value } }) => (value?.outcome === 'released' ? [value.token] : [])));
+  return ({ f, workflow, job, seq = 0, value: { answer, token = '' } = {} }) => {
+    if (f === 'assign') return readies.get(jobKey(workflow, job)) ?? null;
+    if (f !== 'ack') return seq;
+    if (answer === 'WORKFLOW_ENDED') return run.factsOf(workflow ?? '').length;
+    if ((answer !== 'ACCEPTED' && answer !== 'DUPLICATE') || released.has(token)) return 0;
+    return records.get(token) ?? null;
+  };
 }
 
 /** I7: one idempotency key, one workflow; another body with the same key is refused. */
