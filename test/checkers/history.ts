@@ -11,7 +11,8 @@
  *                    fail: it did not), or dies with its process (info); `acked`: ok
  *   of coordinators  `own`: ok, a shard was acquired or reclaimed; `offer`: invoke, a submission goes to the shard under this id;
  *                    `assign` `ack` `reply` `welcome` `revoke` `stop`: ok, an effect left the shard (`stop`: a worker is asked to stop attempts);
- *                    `attach` `answer` `result` `detach` `lost`: ok, the shard heard it of a worker (`answer`: to an offer);
+ *                    `attach` `answer` `beat` `result` `detach` `lost`: ok, the shard heard it of a worker (`answer`: to an offer; `beat`: of
+ *                    attempts whose heartbeats are limited);
  *                    `shown`: ok, the answer to a read or a list left, from memory or from what is at rest
  *   of a database    `commit`: ok, a batch became durable (where the store can tell); `went back`: ok, it lost what it had acknowledged
  */
@@ -72,6 +73,8 @@ export interface HistoryValue {
   /** The worker, and its session, that a coordinator tells or hears. */
   readonly worker?: string;
   readonly session?: string;
+  /** Of a `beat`: for how long the handler has shown no life. */
+  readonly idleMs?: number;
   /** The term under which a coordinator that tells or hears acquired the shard: a reclaim changes term and epoch, and nothing of its leases. */
   readonly tenure?: string;
   /** Lease tokens: of an `attach`, those that the worker holds; of a `welcome`, those that it keeps; of a `revoke` and a `stop`, those it is about. */

@@ -11,6 +11,8 @@ import type { Surroundings } from './surroundings.ts';
 export interface Given {
   readonly workflow: string;
   readonly job: string;
+  /** Whether heartbeats decide over it. */
+  readonly needsBeats: boolean;
   /** Results that came under it. */
   results: number;
 }
@@ -40,8 +42,8 @@ export function effectsOf(shard: Shard, node: SimNode, world: Surroundings, onEf
     },
     assign: (assignments) => {
       onEffect();
-      for (const { workflowId, jobId, attempt, leaseToken } of assignments) {
-        tokens.set(leaseToken, { workflow: workflowId, job: jobId, results: 0 });
+      for (const { workflowId, jobId, attempt, leaseToken, heartbeatTimeoutMs } of assignments) {
+        tokens.set(leaseToken, { workflow: workflowId, job: jobId, needsBeats: heartbeatTimeoutMs > 0, results: 0 });
         seam.tell('assign', { workflow: workflowId, job: jobId, attempt }, { token: leaseToken, worker });
       }
       outbox.assign(assignments);
@@ -80,7 +82,11 @@ export function effectsOf(shard: Shard, node: SimNode, world: Surroundings, onEf
         seam.hear('answer', placeOf(token), { worker, session, token, answer: accepted ? 'accepted' : 'refused' });
       shard.replies(worker, session, replies);
     },
-    beats: (workerId, sessionId, beats, whole) => shard.beats(workerId, sessionId, beats, whole),
+    beats: (worker, session, beats, whole) => {
+      for (const { leaseToken: token, idleMs } of beats)
+        if (tokens.get(token)?.needsBeats) seam.hear('beat', placeOf(token), { worker, session, token, idleMs: Number(idleMs) });
+      shard.beats(worker, session, beats, whole);
+    },
     results: (worker, session, results) => {
       for (const { leaseToken: token, outcome } of results) {
         seam.hear('result', placeOf(token), { worker, session, token, outcome: outcome.case ?? 'none' });

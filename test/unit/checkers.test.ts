@@ -5,7 +5,8 @@ import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import t from 'tap';
 import { checkers } from '../checkers/checkers.ts';
 import { Case, type CommittedBatch, type Evidence } from '../checkers/evidence.ts';
-import { type HistoryEvent, type HistoryValue, HistoryWriter, parseHistory, printHistory } from '../checkers/history.ts';
+import { cancelReasonOf, type HistoryEvent, type HistoryValue, HistoryWriter, parseHistory, printHistory } from '../checkers/history.ts';
+import { timersFireInTime } from '../checkers/invariants/timers.ts';
 import { graphOf, json } from '../engine-support/graphs.ts';
 import { fold } from '../engine-support/snapshots.ts';
 
@@ -18,6 +19,8 @@ const error = { code: 'BROKEN', message: '', retryable: false, details: null, re
 const submitted = (workflowId: string, idempotencyKey = 'k'): DurableEvent => {
   return { kind: 'submitted', at: 1, workflowId, graph, inputs: json({}), labels: {}, idempotencyKey, requestHash: 'h' };
 };
+
+const cancelled = (op: number): DurableEvent => ({ kind: 'cancelRequested', at: 19, reason: cancelReasonOf(op), force: false });
 
 /** A workflow of two jobs that ends well, as its events. */
 const story: readonly DurableEvent[] = [
@@ -66,14 +69,14 @@ const lines: readonly Line[] = [
   ['assign', 'ok', 'c1', { job: 'a', attempt: 1, value: { token: 't1', worker: 'w1', tenure: 'x' } }],
   ['reply', 'ok', 'c1', { seq: 3 }],
   ['submit', 'ok', 'client', { op: 1, seq: 3, value: { key: 'k', hash: 'h' } }],
-  run(2, 'a', 'invoke', { token: 't1' }),
+  run(2, 'a', 'invoke', { token: 't1', inputs: { '': '{}' }, parameters: '{}' }),
   run(2, 'a', 'ok', { token: 't1', outcome: 'succeeded', output: '"a"' }),
   commit(5),
   ['ack', 'ok', 'c1', { job: 'a', value: { token: 't1', answer: 'ACCEPTED' } }],
   ['assign', 'ok', 'c1', { job: 'b', attempt: 1, value: { token: 't2', worker: 'w1', tenure: 'x' } }],
   ['read', 'invoke', 'client', { op: 4 }],
   ['read', 'ok', 'client', { op: 4, seq: 5, value: { answer: 'found' } }],
-  run(3, 'b', 'invoke', { token: 't2' }),
+  run(3, 'b', 'invoke', { token: 't2', inputs: { a: '"a"' }, parameters: '{}' }),
   run(3, 'b', 'ok', { token: 't2', outcome: 'succeeded', output: '"b"' }),
   commit(7),
   ['watch', 'invoke', 'client', { op: 5, value: { after: 5 } }],
@@ -174,6 +177,21 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   ],
   I3: [
     ['an assignment before the commit', told([lines[4], ...lines.filter((_, index) => index !== 4)])],
+    ['other inputs', but(14, { value: { token: 't2', inputs: { a: '"other"' }, parameters: '{}' } })],
+    ['inputs of a source that it does not come from', but(14, { value: { token: 't2', inputs: {}, parameters: '{}' } })],
+    ['inputs of another workflow', but(7, { value: { token: 't1', inputs: { '': '{"n":1}' }, parameters: '{}' } })],
+    ['other parameters', but(7, { value: { token: 't1', inputs: { '': '{}' }, parameters: '[]' } })],
+    ['a checkpoint that nobody stored', but(7, { value: { token: 't1', inputs: { '': '{}' }, parameters: '{}', checkpoint: '1' } })],
+    [
+      'no checkpoint, though one was stored',
+      {
+        journal: journalOf(
+          [...story.slice(0, 3), { kind: 'jobCheckpointed', at: 1, job: 0, checkpoint: json(1) }, ...story.slice(3)],
+          [4, 2, 2],
+        ),
+        ...told(lines.map((each) => (each[0] === 'commit' ? commit((each[3]?.seq ?? 0) + 1) : each))),
+      },
+    ],
     ['ready before its source', { journal: journalOf([story[0], story[1], story[4], ...story.slice(3)]) }],
   ],
   I4: [
@@ -330,6 +348,8 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
   ],
   I16: [
     ['not found after the submit', but(13, { value: { answer: 'not found' } })],
+    ['a read of before what was known', but(13, { seq: 2 })],
+    ['another status', but(13, { value: { answer: 'PAUSED' } })],
     [
       'a list that lacks one',
       told([...lines, ['list', 'invoke', 'client', { op: 9 }], ['list', 'ok', 'client', { op: 9, value: { ids: [] } }]]),
@@ -339,6 +359,21 @@ const bad: Readonly<Record<string, readonly (readonly [what: string, over: Parti
     ['a watch that ends too early', but(20, { value: { kind: 'jobSucceeded' } })],
   ],
   I17: [
+    [
+      'a cancel that was refused, and is there',
+      {
+        journal: journalOf([...story.slice(0, 6), cancelled(9), story[6]]),
+        ...told([...lines, ['cancel', 'fail', 'client', { op: 9, value: { answer: 'duplicate' } }]]),
+      },
+    ],
+    ['a cancel that was done, and is not there', told([...lines, ['cancel', 'ok', 'client', { op: 9, value: { answer: 'done' } }]])],
+    [
+      'a pause that was refused, and is there',
+      {
+        journal: journalOf([...story.slice(0, 6), { kind: 'paused', at: 19 }, story[6]]),
+        ...told([...lines, ['pause', 'fail', 'client', { op: 9, value: { answer: 'duplicate' } }]]),
+      },
+    ],
     ['refused, and there', but(6, { value: { answer: 'overloaded' } }, 'fail')],
     [
       'one submit, two workflows',
@@ -429,6 +464,53 @@ for (const [invariant, checker] of Object.entries(checkers)) {
     for (const [what, over] of bad[invariant] ?? []) t.not(checker(new Case({ ...good, ...over })).length, 0, `finds ${what}`);
   });
 }
+
+t.test('when timers fire', async (t) => {
+  const timeouts = { queueMs: 20, runMs: 30, heartbeatMs: 10, totalMs: 60 };
+  const timely = { ...graph, timeoutMs: 50, cleanupTimeoutMs: 5, jobs: graph.jobs.map((job) => ({ ...job, timeouts })) };
+  const first = [{ ...submitted('wf'), graph: timely } as DurableEvent, ...story.slice(1, 3)];
+  const failed = (at: number, code: string, of: ReturnType<typeof attempt> | null = null): DurableEvent => {
+    const message = code === 'TIMEOUT' ? 'the attempt was not done within its timeout of 30 ms' : '';
+    return { kind: 'jobFailed', at, job: 0, attempt: of, error: { ...error, code, message } };
+  };
+  const retried = (nextAttemptAt: number): DurableEvent => {
+    return { kind: 'jobRetryScheduled', at: 3, job: 0, attempt: attempt(1, 't1'), error: { ...error, retryable: true }, nextAttemptAt };
+  };
+  const find = (events: readonly DurableEvent[], history: readonly Line[] = lines, over: Partial<Evidence> = {}): string[] => {
+    const all = [...first, ...events];
+    return timersFireInTime(new Case({ ...good, journal: journalOf(all, [3, all.length - 3]), ...told(history), ...over }));
+  };
+  const early: readonly (readonly [due: number, event: (at: number) => readonly DurableEvent[]])[] = [
+    [21, (at) => [failed(at, 'QUEUE_TIMEOUT')]],
+    [61, (at) => [failed(at, 'TOTAL_TIMEOUT')]],
+    [35, (at) => [failed(at, 'TIMEOUT', attempt(1, 't1'))]],
+    [15, (at) => [failed(at, 'HEARTBEAT_TIMEOUT', attempt(1, 't1'))]],
+    [51, (at) => [{ kind: 'timedOut', at, limit: 'timeout' }]],
+    [24, (at) => [cancelled(9), { kind: 'timedOut', at, limit: 'cleanup_timeout' }]],
+    [45, (at) => [{ kind: 'paused', at: 9 }, { kind: 'resumed', at: 25 }, failed(at, 'QUEUE_TIMEOUT')]],
+    [26, (at) => [retried(6), failed(at, 'QUEUE_TIMEOUT')]],
+  ];
+  for (const [due, events] of early) {
+    t.same(find(events(due)), [], `at ${due}`);
+    t.match(find(events(due - 1)), [/fired 1 ms early/]);
+  }
+  const late = { kind: 'ended', status: 'FAILED', outputs: null, error: null, errorJob: null } as const;
+  t.match(find([{ ...late, at: 152 }]), [/the timeout was due 101 ms before ended/]);
+  t.same(find([{ ...late, at: 152 }], lines, { isFaultless: false }), [], 'which may be with a fault');
+  t.match(find([failed(162, 'BROKEN')]), [/timeout was due/, /total timeout of a was due 101 ms before jobFailed/]);
+  t.match(find([failed(136, 'BROKEN', attempt(1, 't1'))]), [/timeout of a was due 101 ms before/]);
+  t.match(find([cancelled(9), { ...late, at: 125 + timely.cancelGraceMs }]), [/cleanup timeout was due/]);
+
+  const again: readonly Line[] = [...lines.slice(0, 9), commit(4), assigned('a', 't3')];
+  t.same(find([retried(10)], again), [], 'assigned at its time');
+  t.match(find([retried(11)], again), [/a of wf was assigned 1 ms before its time/]);
+  const beat = (line: Line): readonly Line[] => [...lines.slice(0, 9), line];
+  const silent = [failed(15, 'HEARTBEAT_TIMEOUT', attempt(1, 't1'))];
+  t.match(find(silent, beat(heard('beat', { token: 't1', idleMs: 2 }))), [/given up 2 ms early, for a heartbeat was heard/]);
+  t.same(find(silent, beat(heard('beat', { token: 't1', idleMs: 4 }))), []);
+  const takeover: readonly Line[] = [...lines.slice(0, 4), ['own', 'ok', 'c2', { epoch: 1, term: 'y', seq: 3 }]];
+  t.match(find([failed(21, 'QUEUE_TIMEOUT')], takeover), [/fired 8003 ms early/], 'time in the queue counts from the end of the grace');
+});
 
 t.test('a history as text', async (t) => {
   const written: string[] = [];

@@ -5,10 +5,12 @@ import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { checkEnding, checkJournal } from '../../engine-support/journal-rules.ts';
 import { fold } from '../../engine-support/snapshots.ts';
 import { type Case, epochOf, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import { givenWhatItDependsOn } from './inputs.ts';
 import { againstTheReference } from './language.ts';
 import { moreThanLeasesExplain, withinWhatAWorkerTakes } from './leases.ts';
+import { timersFireInTime } from './timers.ts';
 
-/** I3: a job starts only after the outcomes it depends on are durable. */
+/** I3: a job starts only after the outcomes it depends on are durable, and is given them. */
 export function startsAfterItsSources(run: Case): string[] {
   const found: string[] = [];
   const ready = new Map<string, Fact>();
@@ -32,7 +34,7 @@ export function startsAfterItsSources(run: Case): string[] {
     else if (run.durableAt(workflow, fact.seq) > place)
       found.push(`${job} of ${workflow} was assigned at ${event.t_mono}, before its ready was durable`);
   }
-  return found;
+  return [...found, ...givenWhatItDependsOn(run)];
 }
 
 /** Whether enough of its sources have ended: one, for a job that runs at its first taken edge. */
@@ -116,16 +118,8 @@ export function rulesOfTheLanguage(run: Case): string[] {
     } catch (error) {
       found.push(`${workflow}: ${(error as Error).message}`);
     }
-    for (const event of events) {
-      if (event.kind !== 'jobRetryScheduled' && event.kind !== 'jobFailed') continue;
-      const { runMs } = graph.jobs[event.job].timeouts;
-      if (event.error.code !== 'TIMEOUT' || event.attempt === null || event.attempt.startMs === 0 || runMs === null) continue;
-      // One that the worker ended by itself counts by the clock of the worker.
-      if (/^the attempt was not done within/.test(event.error.message) && event.at < event.attempt.startMs + runMs)
-        found.push(`${graph.jobs[event.job].id} of ${workflow} timed out ${event.attempt.startMs + runMs - event.at} ms early`);
-    }
   }
-  return found;
+  return [...found, ...timersFireInTime(run)];
 }
 
 /** I13: after an acknowledged cancel no new attempt is dispatched, but of jobs that always run; after one with force none at all. */

@@ -3,7 +3,8 @@
  */
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { type Case, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
-import type { HistoryEvent } from '../history.ts';
+import { cancelReasonOf, type HistoryEvent } from '../history.ts';
+import { freshAndTrue } from './reads.ts';
 
 /** I1: a submission that was acknowledged is never lost: the journal has it, and whoever reads on finds it, from the checkpoint or at rest. */
 export function submitsAreKept(run: Case): string[] {
@@ -122,7 +123,10 @@ export function oneWorkflowPerKey(run: Case): string[] {
   return found;
 }
 
-/** I16: after an acknowledged submit a read never says "not found" and a list of everything has it; a watch has no gaps, can be resumed, and delivers the end. */
+/**
+ * I16: after an acknowledged submit a read never says "not found" and a list of everything has it, and what is read is new enough and true; a watch has no
+ * gaps, can be resumed, and delivers the end.
+ */
 export function readable(run: Case): string[] {
   const found: string[] = [];
   const submitted = new Map<string, number>();
@@ -156,11 +160,66 @@ export function readable(run: Case): string[] {
       last.set(`${event.node} ${event.workflow}`, event.value?.answer === 'not found' ? 'ok' : event.type);
     for (const [who, type] of last) if (type === 'info' || type === 'invoke') found.push(`the watch of ${who} never came to its end`);
   }
-  return found;
+  return [...found, ...freshAndTrue(run)];
 }
+
+/** What `cancelReasonOf` gives. */
+const CANCEL_REASON = /^asked for by \d+$/;
 
 /** I17: a request that was refused has no effect; one that was answered has the one that it was told. */
 export function refusedIsNothing(run: Case): string[] {
+  return [...submitsAreAsAnswered(run), ...cancelsAreAsAnswered(run), ...steersAreAsAnswered(run)];
+}
+
+/** A cancel that was refused is not in the journal, and one that was done is. */
+function cancelsAreAsAnswered(run: Case): string[] {
+  const reasons = new Map<string, Set<string>>();
+  for (const { workflow, event } of run.facts) {
+    if (event.kind !== 'cancelRequested') continue;
+    reasons.set(workflow, new Set([...(reasons.get(workflow) ?? []), event.reason]));
+  }
+  // Where reasons do not tell who asked, nothing can be said.
+  if ([...reasons.values()].some((all) => [...all].some((reason) => !CANCEL_REASON.test(reason)))) return [];
+  return run.of('cancel').flatMap(({ event }) => {
+    const { op, type, workflow = '', node } = event;
+    const isThere = reasons.get(workflow)?.has(cancelReasonOf(op)) ?? false;
+    if (type === 'fail' && isThere)
+      return [`the cancel ${op} of ${node} was refused (${event.value?.answer}), and ${workflow} was cancelled by it`];
+    return type === 'ok' && !isThere ? [`the cancel ${op} of ${node} was done, and ${workflow} was not cancelled by it`] : [];
+  });
+}
+
+/** Nothing is started, paused or resumed more often than somebody may have been heard. */
+function steersAreAsAnswered(run: Case): string[] {
+  return (['start', 'pause', 'resume'] as const).flatMap((f) => {
+    const heard = new Map<string, number>();
+    for (const { event } of run.outcomes(f).values())
+      if (event.type !== 'fail') heard.set(event.workflow ?? '', (heard.get(event.workflow ?? '') ?? 0) + 1);
+    return [...run.workflows()].flatMap((workflow) => {
+      const count = run.factsOf(workflow).filter(({ seq, event }) => {
+        // One that is submitted to begin at once begins with its second event.
+        return event.kind === STEERED[f] && !(f === 'start' && seq === 2 && isOfItsSubmit(run, workflow));
+      }).length;
+      const most = heard.get(workflow) ?? 0;
+      return count > most
+        ? [`${workflow} was ${STEERED[f]} ${count} times, and of what clients asked only ${most} may have been heard`]
+        : [];
+    });
+  });
+}
+
+const STEERED = { start: 'started', pause: 'paused', resume: 'resumed' } as const;
+
+/** Whether a workflow was started in the batch of its submit. */
+function isOfItsSubmit(run: Case, workflow: string): boolean {
+  return run.journal.some(({ entries }) => {
+    return entries.some(({ workflowId, firstEventSeq, events }) => {
+      return workflowId === workflow && firstEventSeq === 1 && events[1]?.kind === 'started';
+    });
+  });
+}
+
+function submitsAreAsAnswered(run: Case): string[] {
   const offered = new Map<number, string[]>();
   for (const { event } of run.of('offer')) offered.set(event.op, [...(offered.get(event.op) ?? []), event.workflow ?? '']);
   return run.of('submit').flatMap(({ event }) => {
