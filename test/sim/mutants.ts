@@ -3,6 +3,8 @@
  * `npm run sim -- --mutants` looks for the seeds anew: after a change of `plan.ts`, or of anything that moves chance.
  */
 
+import { mutantsOfWork } from './mutants-of-work.ts';
+
 /** A planted bug. */
 export interface Mutant {
   readonly name: string;
@@ -20,6 +22,7 @@ const shard = 'coordinator/shard';
 const machine = 'coordinator/engine/machine';
 
 export const mutants: readonly Mutant[] = [
+  ...mutantsOfWork,
   {
     name: 'ack before commit',
     file: `${shard}/commit-loop.ts`,
@@ -43,134 +46,6 @@ export const mutants: readonly Mutant[] = [
     to: 'lease === null',
     seed: 40,
     caughtBy: 'I2',
-  },
-  {
-    name: 'what may be running is given away after a takeover',
-    file: `${shard}/core.ts`,
-    from: 'return record.awaited?.has(index) ? Math.max(notBefore, this.#backBy) : notBefore;',
-    to: 'return notBefore;',
-    seed: 2,
-    caughtBy: 'I4',
-  },
-  {
-    name: 'an attempt is not taken up again after a takeover',
-    file: `${machine}/attempt.ts`,
-    from: '|| command.attempt !== job.attempts.length + 1',
-    to: '|| command.attempt > 0',
-    seed: 24,
-    caughtBy: 'I4',
-  },
-  {
-    name: 'an attempt that was accepted and lost leaves no record',
-    file: `${machine}/attempt.ts`,
-    from: 'lease.acceptedAt === null && job.lostOffers + 1 < LOST_OFFERS_MAX',
-    to: 'job.lostOffers + 1 < LOST_OFFERS_MAX',
-    seed: 44,
-    caughtBy: 'I4',
-  },
-  {
-    name: 'one assignment more than there is room',
-    file: `${shard}/workers.ts`,
-    from: 'this.room.available <= this.room.unsent',
-    to: 'this.room.available + 1 <= this.room.unsent',
-    seed: 5,
-    caughtBy: 'I14',
-  },
-  {
-    name: 'one attempt of a type too many',
-    file: `${shard}/workers.ts`,
-    from: '>= cap) return false',
-    to: '> cap) return false',
-    seed: 5,
-    caughtBy: 'I14',
-  },
-  {
-    name: 'labels are not asked for',
-    file: `${shard}/workers.ts`,
-    from: 'this.session.labels.get(key) !== value',
-    to: 'value === key',
-    seed: 3,
-    caughtBy: 'I14',
-  },
-  {
-    name: 'a handler is given the outputs of every source',
-    file: `${shard}/assignment.ts`,
-    from: 'job.inputJobs.map((source)',
-    to: 'graphJob.inEdges.map(({ source })',
-    seed: 1,
-    caughtBy: 'I3',
-  },
-  {
-    name: 'a checkpoint that is not handed on',
-    file: `${shard}/assignment.ts`,
-    from: 'job.checkpoint === null ?',
-    to: 'job.checkpoint === null || lease.attempt > 2 ?',
-    seed: 6,
-    caughtBy: 'I3',
-  },
-  {
-    name: 'time in the queue counts from before a takeover',
-    file: `${machine}/timers.ts`,
-    from: 'Math.max(job.notBefore, state.resumedAt, state.recoveredAt)',
-    to: 'Math.max(job.notBefore, state.resumedAt)',
-    seed: 69,
-    caughtBy: 'I12',
-  },
-  {
-    name: 'a heartbeat does not put off the end of its attempt',
-    file: `${machine}/timers.ts`,
-    from: "consider('heartbeat', lease.beatAt",
-    to: "consider('heartbeat', lease.acceptedAt",
-    seed: 95,
-    caughtBy: 'I12',
-  },
-  {
-    name: 'a total timeout that is early',
-    file: `${machine}/timers.ts`,
-    from: "consider('total', job.readyAt,",
-    to: "consider('total', job.readyAt - 9,",
-    seed: 329,
-    caughtBy: 'I12',
-  },
-  {
-    name: 'a timeout of the workflow that is late',
-    file: `${machine}/timers.ts`,
-    from: 'state.startedAt + state.graph.timeoutMs }',
-    to: 'state.startedAt + state.graph.timeoutMs + 1_000 }',
-    seed: 102,
-    caughtBy: 'I12',
-  },
-  {
-    name: 'a read of what was shown before',
-    file: 'coordinator/api/services/reader.ts',
-    from: '? null : { state: record.state,',
-    to: '? null : { state: (record.shown ??= record.state),',
-    seed: 4,
-    caughtBy: 'I0',
-  },
-  {
-    name: 'a pause is not shown',
-    file: 'coordinator/api/services/reader.ts',
-    from: '? null : { state: record.state,',
-    to: "? null : { state: { ...record.state, status: record.state.status.replace('PAUSED', 'RUNNING') },",
-    seed: 3,
-    caughtBy: 'I16',
-  },
-  {
-    name: 'a cancel that is done is called refused',
-    file: `${shard}/shard.ts`,
-    from: "if (decision.kind === 'events') return { kind: 'done'",
-    to: "if (decision.kind === 'events' && command.kind !== 'cancel') return { kind: 'done'",
-    seed: 3,
-    caughtBy: 'I17',
-  },
-  {
-    name: 'a pause that is done is called refused',
-    file: `${shard}/shard.ts`,
-    from: "if (decision.kind === 'events') return { kind: 'done'",
-    to: "if (decision.kind === 'events' && command.kind !== 'pause') return { kind: 'done'",
-    seed: 5,
-    caughtBy: 'I17',
   },
   {
     name: 'attempt counter reset on takeover',
@@ -267,6 +142,14 @@ export const mutants: readonly Mutant[] = [
     to: 'if (record.checkpointed > 0) this.#ended',
     seed: 140,
     caughtBy: 'I0',
+  },
+  {
+    name: 'a slice that is answered after a reclaim counts as kept',
+    file: `${shard}/checkpointer.ts`,
+    from: "return kind === 'kept' && ownership().termId === termId;",
+    to: "return kind === 'kept';",
+    seed: 531157,
+    caughtBy: 'I5',
   },
   {
     name: 'a row of the checkpoint resurrected by a late statement',

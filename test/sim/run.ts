@@ -6,7 +6,7 @@ import type { Graph } from '@workflow-orchestrator/engine/definition';
 import type { DurableEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
 import { type FoundWorkflow, foldHistory, readShard } from '../../coordinator/shard/recovery.ts';
 import { fromMessage, toMessage } from '../../coordinator/store/codec.ts';
-import type { LoadedPart, Store } from '../../coordinator/store/store.ts';
+import type { JournalEntry, LoadedPart, Store } from '../../coordinator/store/store.ts';
 import { check, type Violation } from '../checkers/checkers.ts';
 import type { Evidence } from '../checkers/evidence.ts';
 import { HistoryWriter, printHistory } from '../checkers/history.ts';
@@ -145,18 +145,27 @@ class Run {
 
   #followCommits(database: Database): void {
     const node = { name: 'db', incarnation: 1, skewMs: 0 };
-    database.onWentBack = () => this.#world.record(node, { op: 0, f: 'went back', type: 'ok' });
+    database.onWentBack = () => {
+      this.#open.clear();
+      for (const { entries } of database.audit) this.#count(entries);
+      this.#world.record(node, { op: 0, f: 'went back', type: 'ok' });
+    };
     database.onCommit = ({ entries, lastSeq, epoch, term }) => {
-      const last: Record<string, number> = {};
-      for (const { workflowId, firstEventSeq, events: added } of entries) {
-        last[workflowId] = firstEventSeq + added.length - 1;
-        for (const { kind } of added) {
-          if (kind === 'submitted') this.#open.add(workflowId);
-          else if (kind === 'ended') this.#open.delete(workflowId);
-        }
-      }
+      this.#count(entries);
+      const last = Object.fromEntries(
+        entries.map(({ workflowId, firstEventSeq, events }) => [workflowId, firstEventSeq + events.length - 1]),
+      );
       this.#world.record(node, { op: 0, f: 'commit', type: 'ok', epoch, term, seq: lastSeq, value: { last } });
     };
+  }
+
+  #count(entries: readonly JournalEntry[]): void {
+    for (const { workflowId, events } of entries) {
+      for (const { kind } of events) {
+        if (kind === 'submitted') this.#open.add(workflowId);
+        else if (kind === 'ended') this.#open.delete(workflowId);
+      }
+    }
   }
 
   #copyDatabase(database: Database): void {
@@ -181,10 +190,7 @@ class Run {
     if (requestsUnderWay > 0) return `${requestsUnderWay} requests are under way`;
     const calls = coordinators.find(({ openCalls }) => openCalls > 0);
     if (calls !== undefined) return `${calls.node.name} has open calls`;
-    const open = losesData(this.#plan)
-      ? coordinators.reduce((sum, { shard }) => sum + (shard?.stats().openWorkflows ?? 0), 0)
-      : this.#open.size;
-    if (open > 0) return `${open} workflows are open`;
+    if (this.#open.size > 0) return `${this.#open.size} workflows are open`;
     const client = clients.find(({ busy }) => busy > 0);
     if (client !== undefined) return `${client.node.name} waits for an answer`;
     const worker = workers.find(({ holds }) => holds > 0);
