@@ -10,7 +10,8 @@
  * 3. A round that fails changes nothing: the checkpoint before it holds, and the next round writes what this one could not.
  *    A slice of which nobody knows may have been kept: what is in it is dropped when it has ended, as if it had been.
  * 4. A slice that is fenced is no longer this owner's to write: another one has the shard, or the store went back in time, and then what this owner believes
- *    to be kept is not. Either way nothing goes on from here. While the shard is taken anew from oneself a slice may be fenced once.
+ *    to be kept is not. Either way nothing goes on from here. While the shard is taken anew from oneself a slice may be fenced once, and one that is
+ *    answered after that counts as one of which nobody knows.
  * 5. A round is finished only when the archive has every change of before it: what a recovery does not read any more must be in there.
  */
 import type { CheckpointSlice, JournalEntry, Ownership, Store } from '../store/store.ts';
@@ -167,6 +168,7 @@ export class Checkpointer {
     const { kind } = await store.checkpoint(ownership(), { ...slice, number: this.#slices });
     if (kind === 'fenced' && !this.#isOver && this.#fencedTerm === termId) onLost(FENCED);
     if (kind !== 'unavailable') this.#fencedTerm = kind === 'fenced' ? termId : '';
-    return kind === 'kept';
+    // An answer that comes after a reclaim was perhaps given by what stood behind the store before it, and says nothing about what is there now.
+    return kind === 'kept' && ownership().termId === termId;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * What a run leaves behind, in the order in which checkers want it: the history, the final journal, and what was measured at the end.
  */
-import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { Graph, GraphJob } from '@workflow-orchestrator/engine/definition';
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import type { JournalBatch } from '../../coordinator/store/store.ts';
 import type { HistoryEvent } from './history.ts';
@@ -22,7 +22,10 @@ export interface Evidence {
   readonly isFaultless: boolean;
   /** The faults have stopped, everybody did their part, and the time for it has passed: everything must have ended. */
   readonly isHealed: boolean;
-  /** By the way in which it was read (`checkpoint and tail`, `codec`, `archive`), a digest of the state of each workflow that was found. */
+  /**
+   * By the way in which it was read, a digest of the state of each workflow that was found. `checkpoint and tail` and `archive` (where there is one) are
+   * the stores; whatever else there is (`codec`, `a reader`) is made from one of them, or from the journal.
+   */
   readonly digests: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** The digest of a state, as `digests` has it. */
   readonly digestOf: (events: readonly DurableEvent[]) => string;
@@ -122,6 +125,12 @@ export class Case {
     return this.tellsAssignments ? this.of('assign') : this.of('execute').filter(({ event }) => event.type === 'invoke');
   }
 
+  /** The node of a graph that a job id names. */
+  jobOf(workflow: string, job: string): GraphJob | undefined {
+    const graph = this.#graphs.get(workflow);
+    return graph?.jobs[graph.indexOf.get(job) ?? -1];
+  }
+
   /** What became of each operation of a kind: the last event with its `op`. */
   outcomes(f: string): ReadonlyMap<number, Placed> {
     return new Map(this.of(f).map((placed) => [placed.event.op, placed]));
@@ -146,7 +155,8 @@ export function epochOf(token: string): number {
   return Number(/^(\d{1,15})\./.exec(token)?.[1] ?? 0);
 }
 
-function push<V>(map: Map<string, V[]>, key: string, value: V): void {
+/** Adds to the list under a key. */
+export function push<V>(map: Map<string, V[]>, key: string, value: V): void {
   const list = map.get(key);
   if (list === undefined) map.set(key, [value]);
   else list.push(value);

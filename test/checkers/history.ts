@@ -7,9 +7,13 @@
  *
  * What is recorded, by `f`
  *   of clients       `submit` `start` `cancel` `pause` `resume` `read` `list` `watch`: invoke, then ok, fail or info; `watched`: ok, one event that a watch showed
- *   of workers       `execute`: a handler begins (invoke), returns (ok: it succeeded, fail: it did not), or dies with its process (info); `acked`: ok
+ *   of workers       `join`: ok, a process with what it can do; `execute`: a handler begins (invoke, with what it was given), returns (ok: it succeeded,
+ *                    fail: it did not), or dies with its process (info); `acked`: ok
  *   of coordinators  `own`: ok, a shard was acquired or reclaimed; `offer`: invoke, a submission goes to the shard under this id;
- *                    `assign` `ack` `reply`: ok, an effect left the shard; `shown`: ok, the answer to a read left, from memory or from what is at rest
+ *                    `assign` `ack` `reply` `welcome` `revoke` `stop`: ok, an effect left the shard (`stop`: a worker is asked to stop attempts);
+ *                    `attach` `answer` `beat` `result` `detach` `lost`: ok, the shard heard it of a worker (`answer`: to an offer; `beat`: of
+ *                    attempts whose heartbeats are limited);
+ *                    `shown`: ok, the answer to a read or a list left, from memory or from what is at rest
  *   of a database    `commit`: ok, a batch became durable (where the store can tell); `went back`: ok, it lost what it had acknowledged
  */
 
@@ -58,8 +62,25 @@ export interface HistoryValue {
   readonly outcome?: string;
   /** What it gave, as text. */
   readonly output?: string;
-  /** Slots of the worker. */
+  /** Slots of the worker, the job types it takes with the number at once (0: as many as there are slots), and its labels. */
   readonly slots?: number;
+  readonly capabilities?: Readonly<Record<string, number>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** What an execution was given: by job id its outputs, or the inputs of the workflow under an empty one; parameters and checkpoint. All as text. */
+  readonly inputs?: Readonly<Record<string, string>>;
+  readonly parameters?: string;
+  readonly checkpoint?: string;
+  /** The worker, and its session, that a coordinator tells or hears. */
+  readonly worker?: string;
+  readonly session?: string;
+  /** Of a `beat`: for how long the handler has shown no life. */
+  readonly idleMs?: number;
+  /** The term under which a coordinator that tells or hears acquired the shard: a reclaim changes term and epoch, and nothing of its leases. */
+  readonly tenure?: string;
+  /** Lease tokens: of an `attach`, those that the worker holds; of a `welcome`, those that it keeps; of a `revoke` and a `stop`, those it is about. */
+  readonly tokens?: readonly string[];
+  /** Of a `welcome`: those that it is to abandon. */
+  readonly dropped?: readonly string[];
   /** Workflows of a `list`, which is of everything; of a `commit`, those it has events of, each with the number of its last one. */
   readonly ids?: readonly string[];
   readonly last?: Readonly<Record<string, number>>;
@@ -68,6 +89,11 @@ export interface HistoryValue {
   /** Where a watch begins. */
   readonly after?: number;
   readonly message?: string;
+}
+
+/** The reason of a cancel by which the journal tells which try it was that took effect. */
+export function cancelReasonOf(op: number): string {
+  return `asked for by ${op}`;
 }
 
 /** Writes a history as text. */

@@ -2,9 +2,10 @@
  * A client: submits with and without a key and tries again, steers, reads, lists, watches and resumes. It writes down what it was told, and knows nothing else.
  */
 import type { Graph } from '@workflow-orchestrator/engine/definition';
+import type { Found } from '../../coordinator/api/services/reader.ts';
 import type { ClientCommand, Submission, SubmitReply } from '../../coordinator/shard/requests.ts';
 import type { ListFilter } from '../../coordinator/store/store.ts';
-import type { HistoryType, HistoryValue } from '../checkers/history.ts';
+import { cancelReasonOf, type HistoryEvent, type HistoryType, type HistoryValue } from '../checkers/history.ts';
 import { json } from '../engine-support/graphs.ts';
 import { type CallEnd, call } from './call.ts';
 import type { SimCoordinator } from './coordinator.ts';
@@ -39,6 +40,9 @@ interface Wanted {
 interface Offered extends Wanted {
   readonly op: number;
 }
+
+/** What a client asks for: its reason is each try's own. */
+type Wish = { readonly kind: 'start' | 'pause' | 'resume' } | { readonly kind: 'cancel'; readonly force: boolean };
 
 /** Workflows that clients know of, over all of them. */
 export interface Known {
@@ -76,30 +80,31 @@ export class SimClient {
     else if (id === undefined) return;
     else if (kind === 'read') this.#run(this.read(id));
     else if (kind === 'watch') this.watch(id);
-    else if (kind === 'cancel' || kind === 'force')
-      this.#run(this.#steer(id, { kind: 'cancel', reason: 'enough', force: kind === 'force' }));
+    else if (kind === 'cancel' || kind === 'force') this.#run(this.#steer(id, { kind: 'cancel', force: kind === 'force' }));
     else this.#run(this.#steer(id, { kind }));
   }
 
-  /** Reads one workflow until it is answered. */
-  async read(id: string): Promise<void> {
+  /** Reads one workflow until it is answered; null when nobody answers. */
+  async read(id: string): Promise<Found | 'not found' | null> {
     for (let tries = 0; tries < TRIES; tries++) {
       const op = this.#begin('read', id);
-      const { node } = this.#coordinators[this.#at];
+      const coordinator = this.#coordinators[this.#at];
       const end = await this.#call(async (faces) => {
         const found = await faces.reader.find(id);
-        this.#world.record(node, { op, f: 'shown', type: 'ok', workflow: id, seq: found.state.seq });
+        this.#shown(coordinator, op, { workflow: id, seq: found.state.seq });
         return found;
       });
       if (end.kind === 'answered') {
-        const { state } = end.value;
-        return this.#note(op, 'read', 'ok', id, { answer: state.status }, end.value.state.seq);
+        const { status, seq } = end.value.state;
+        this.#note(op, 'read', 'ok', id, { answer: status }, seq);
+        return end.value;
       }
       const isMissing = end.kind === 'failed' && end.reason === 'NotFound';
       this.#note(op, 'read', end.kind === 'failed' ? 'fail' : 'info', id, { answer: isMissing ? 'not found' : 'none' });
-      if (isMissing) return;
+      if (isMissing) return 'not found';
       await this.#elsewhere();
     }
+    return null;
   }
 
   /** Follows one workflow to its end, over whatever breaks. */
@@ -121,7 +126,7 @@ export class SimClient {
     for (const { id, status } of end.value.states) await this.#steer(id, { kind: status === 'PENDING' ? 'start' : 'resume' });
   }
 
-  #run(work: Promise<void>): void {
+  #run(work: Promise<unknown>): void {
     this.busy += 1;
     work.then(
       () => {
@@ -203,7 +208,15 @@ export class SimClient {
         const workflowId = newId();
         world.record(coordinator.node, { op, f: 'offer', type: 'invoke', workflow: workflowId });
         const { key: idempotencyKey, hash: requestHash } = value;
-        return { workflowId, graph: this.#graphs[place], inputs: json({}), labels, idempotencyKey, requestHash, start };
+        return {
+          workflowId,
+          graph: this.#graphs[place],
+          inputs: json({ key: idempotencyKey, of: requestHash }),
+          labels,
+          idempotencyKey,
+          requestHash,
+          start,
+        };
       });
       const replies = await seat.submit(submissions);
       for (const [index, reply] of replies.entries())
@@ -212,10 +225,12 @@ export class SimClient {
     });
   }
 
-  async #steer(id: string, command: ClientCommand): Promise<void> {
-    const value: HistoryValue = command.kind === 'cancel' ? { force: command.force } : {};
+  async #steer(id: string, wish: Wish): Promise<void> {
+    const value: HistoryValue = wish.kind === 'cancel' ? { force: wish.force } : {};
     for (let tries = 0; tries < TRIES; tries++) {
-      const op = this.#begin(command.kind, id, value);
+      const op = this.#begin(wish.kind, id, value);
+      // The journal tells by it which try it was that took effect.
+      const command: ClientCommand = wish.kind === 'cancel' ? { ...wish, reason: cancelReasonOf(op) } : wish;
       const coordinator = this.#coordinators[this.#at];
       const end = await this.#call(async ({ seat }) => {
         const reply = await seat.command(id, command);
@@ -226,7 +241,8 @@ export class SimClient {
         const reply = end.value;
         const answer = reply.kind === 'ignored' ? reply.reason : reply.kind;
         if (command.kind === 'cancel' && answer === 'ended') this.#world.reached('a cancel that raced an end');
-        return this.#note(op, command.kind, reply.kind === 'done' ? 'ok' : 'fail', id, { ...value, answer });
+        const seq = reply.kind === 'not-found' ? undefined : reply.state.seq;
+        return this.#note(op, command.kind, reply.kind === 'done' ? 'ok' : 'fail', id, { ...value, answer }, seq);
       }
       this.#note(op, command.kind, end.kind === 'failed' ? 'fail' : 'info', id, { ...value, answer: 'none' });
       await this.#elsewhere();
@@ -240,7 +256,12 @@ export class SimClient {
     const parts = this.#partsOf(pick);
     for (let filter = parts.shift(); filter !== undefined; filter = parts.shift()) {
       const asked = filter;
-      const end = await this.#call((faces) => faces.reader.list(asked, new AbortController().signal));
+      const coordinator = this.#coordinators[this.#at];
+      const end = await this.#call(async (faces) => {
+        const found = await faces.reader.list(asked, new AbortController().signal);
+        this.#shown(coordinator, op, {});
+        return found;
+      });
       if (end.kind !== 'answered') return this.#note(op, 'list', end.kind === 'failed' ? 'fail' : 'info', undefined, {});
       const { states } = end.value;
       ids.push(...states.map(({ id }) => id));
@@ -283,6 +304,12 @@ export class SimClient {
       if (isMissing) return;
       await this.#elsewhere();
     }
+  }
+
+  /** The answer to a read or a list leaves a coordinator. */
+  #shown(coordinator: SimCoordinator, op: number, about: Partial<HistoryEvent>): void {
+    const { epoch, termId } = coordinator.shard?.ownership ?? { epoch: 0, termId: '' };
+    this.#world.record(coordinator.node, { op, f: 'shown', type: 'ok', ...about, epoch, term: termId });
   }
 
   /** A reply leaves a coordinator. */

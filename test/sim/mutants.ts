@@ -4,6 +4,8 @@
  * `npm run sim -- --mutants` looks for the seeds anew: after a change of `plan.ts`, or of anything that moves chance.
  */
 
+import { mutantsOfWork } from './mutants-of-work.ts';
+
 /** A planted bug. */
 export interface Mutant {
   readonly name: string;
@@ -23,6 +25,7 @@ const shard = 'coordinator/shard';
 const machine = 'coordinator/engine/machine';
 
 export const mutants: readonly Mutant[] = [
+  ...mutantsOfWork,
   {
     name: 'ack before commit',
     file: `${shard}/commit-loop.ts`,
@@ -224,6 +227,14 @@ export const mutants: readonly Mutant[] = [
     seed: 33,
     caughtBy: 'I0',
     plans: ['slice-perhaps-kept'],
+  },
+  {
+    name: 'a slice that is answered after a reclaim counts as kept',
+    file: `${shard}/checkpointer.ts`,
+    from: "return kind === 'kept' && ownership().termId === termId;",
+    to: "return kind === 'kept';",
+    seed: 531157,
+    caughtBy: 'I5',
   },
   {
     name: 'a row of the checkpoint resurrected by a late statement',

@@ -5,7 +5,7 @@
  */
 import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import type { ShardBounds } from '../../coordinator/shard/shard.ts';
-import { buildGraph, type GraphOptions } from '../engine-support/graphs.ts';
+import { buildGraph, type GraphOptions, json } from '../engine-support/graphs.ts';
 import type { Random } from '../engine-support/random.ts';
 import { type AbstractGraph, type AbstractJob, type ConditionResult, isFinaliser } from '../reference/evaluator.ts';
 import { Chance } from './chance.ts';
@@ -351,9 +351,11 @@ function optionsOf(random: Random, size: number): GraphOptions {
       },
     };
   };
+  const ids = Array.from({ length: size }, (_, index) => `j${index}`);
   return {
     timeoutMs: seconds(0.15, 5, 60),
     cleanupTimeoutMs: random.pick([1_000, 20_000]),
-    jobs: Object.fromEntries(Array.from({ length: size }, (_, index) => [`j${index}`, job()])),
+    // No two are the same: whoever is given those of another job is found out.
+    jobs: Object.fromEntries(ids.map((id) => [id, { ...job(), parameters: { kind: 'static', payload: json({ of: id }) } }])),
   };
 }

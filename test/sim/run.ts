@@ -3,10 +3,10 @@
  */
 import { createHash } from 'node:crypto';
 import type { Graph } from '@workflow-orchestrator/engine/definition';
-import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
-import { foldHistory, readShard } from '../../coordinator/shard/recovery.ts';
+import type { DurableEvent, WorkflowState } from '@workflow-orchestrator/engine/machine';
+import { type FoundWorkflow, foldHistory, readShard } from '../../coordinator/shard/recovery.ts';
 import { fromMessage, toMessage } from '../../coordinator/store/codec.ts';
-import type { LoadedPart, Store } from '../../coordinator/store/store.ts';
+import type { JournalEntry, LoadedPart, Store } from '../../coordinator/store/store.ts';
 import { check, type Violation } from '../checkers/checkers.ts';
 import type { Evidence } from '../checkers/evidence.ts';
 import { HistoryWriter, printHistory } from '../checkers/history.ts';
@@ -76,7 +76,8 @@ class Run {
   readonly #known: Known = { ids: [] };
   /** Workflows of the journal that have not ended. */
   readonly #open = new Set<string>();
-  #hasHealed = false;
+  /** Digests of the states that readers were shown in the end. */
+  readonly #shown = new Map<string, string>();
 
   constructor(plan: Plan, trace: ((line: string) => void) | null) {
     const clock = new Clock();
@@ -115,9 +116,10 @@ class Run {
     this.#world.rates = gentle;
     database.rates = gentle;
     this.#nudge();
-    this.#hasHealed = await clock.run(() => this.#isDone(), HEAL_MS);
+    const hasHealed = await clock.run(() => this.#undone() === null, HEAL_MS);
+    if (!hasHealed) this.#violated('I5', `${HEAL_MS / 1_000} s after the faults stopped ${this.#undone()}`);
     await clock.run(() => false, SETTLE_MS);
-    if (this.#hasHealed) await this.#readAll();
+    if (hasHealed) await this.#readAll();
     // A heartbeat may just be on its way.
     await clock.run(() => Object.values(this.#leftovers()).every((count) => count === 0), 1_000);
   }
@@ -149,18 +151,27 @@ class Run {
 
   #followCommits(database: Database): void {
     const node = { name: 'db', incarnation: 1, skewMs: 0 };
-    database.onWentBack = () => this.#world.record(node, { op: 0, f: 'went back', type: 'ok' });
+    database.onWentBack = () => {
+      this.#open.clear();
+      for (const { entries } of database.audit) this.#count(entries);
+      this.#world.record(node, { op: 0, f: 'went back', type: 'ok' });
+    };
     database.onCommit = ({ entries, lastSeq, epoch, term }) => {
-      const last: Record<string, number> = {};
-      for (const { workflowId, firstEventSeq, events: added } of entries) {
-        last[workflowId] = firstEventSeq + added.length - 1;
-        for (const { kind } of added) {
-          if (kind === 'submitted') this.#open.add(workflowId);
-          else if (kind === 'ended') this.#open.delete(workflowId);
-        }
-      }
+      this.#count(entries);
+      const last = Object.fromEntries(
+        entries.map(({ workflowId, firstEventSeq, events }) => [workflowId, firstEventSeq + events.length - 1]),
+      );
       this.#world.record(node, { op: 0, f: 'commit', type: 'ok', epoch, term, seq: lastSeq, value: { last } });
     };
+  }
+
+  #count(entries: readonly JournalEntry[]): void {
+    for (const { workflowId, events } of entries) {
+      for (const { kind } of events) {
+        if (kind === 'submitted') this.#open.add(workflowId);
+        else if (kind === 'ended') this.#open.delete(workflowId);
+      }
+    }
   }
 
   #copyDatabase(database: Database): void {
@@ -174,32 +185,42 @@ class Run {
   #nudge(): void {
     const { clients } = this.#cast;
     void clients[0].nudge().then(() => {
-      if (!this.#isDone()) clients[0].node.after(2_000, () => this.#nudge());
+      if (this.#undone() !== null) clients[0].node.after(2_000, () => this.#nudge());
     });
   }
 
-  #isDone(): boolean {
+  /** What has not come to its end, in words; null when all has. */
+  #undone(): string | null {
     const { clients, workers, coordinators } = this.#cast;
-    if (this.#world.requestsUnderWay > 0 || coordinators.some(({ openCalls }) => openCalls > 0)) return false;
-    const open = losesData(this.#plan) ? coordinators.some(({ shard }) => (shard?.stats().openWorkflows ?? 0) > 0) : this.#open.size > 0;
-    return (
-      !open &&
-      clients.every(({ busy }) => busy === 0) &&
-      workers.every(({ holds }) => holds === 0) &&
-      coordinators.some(({ isActive }) => isActive)
-    );
+    const { requestsUnderWay } = this.#world;
+    if (requestsUnderWay > 0) return `${requestsUnderWay} requests are under way`;
+    const calls = coordinators.find(({ openCalls }) => openCalls > 0);
+    if (calls !== undefined) return `${calls.node.name} has open calls`;
+    if (this.#open.size > 0) return `${this.#open.size} workflows are open`;
+    const client = clients.find(({ busy }) => busy > 0);
+    if (client !== undefined) return `${client.node.name} waits for an answer`;
+    const worker = workers.find(({ holds }) => holds > 0);
+    if (worker !== undefined) return `${worker.node.name} has attempts, or results that nobody took`;
+    return coordinators.some(({ isActive }) => isActive) ? null : 'nobody has the shard';
   }
 
-  /** Every workflow that was acknowledged is read once more. */
+  /** Every workflow that was acknowledged is read once more, and must be answered. */
   async #readAll(): Promise<void> {
     const [client] = this.#cast.clients;
-    let left = this.#known.ids.length;
+    const left = new Set(this.#known.ids);
     for (const id of this.#known.ids) {
-      void client.read(id).then(() => {
-        left -= 1;
+      void client.read(id).then((answer) => {
+        if (answer === null) return;
+        left.delete(id);
+        if (answer !== 'not found') this.#shown.set(id, stateDigestOf(answer.state));
       });
     }
-    await this.#world.clock.run(() => left === 0, 60_000);
+    await this.#world.clock.run(() => left.size === 0, 60_000);
+    for (const id of left) this.#violated('I16', `the read of ${id} after everything had healed was not answered`);
+  }
+
+  #violated(invariant: string, message: string): void {
+    this.#world.violations.push({ invariant, message });
   }
 
   /** By each way in which workflows are read, their digests. */
@@ -218,15 +239,18 @@ class Run {
     } as unknown as Store;
     try {
       const { workflows } = await readShard(store, { epoch: 0, termId: '', lastSeq: database.shard.lastSeq });
-      digests.set('checkpoint and tail', new Map(workflows.map(({ state, events }) => [state.id, digestOf(events.all())])));
+      setBoth(digests, 'checkpoint and tail', workflows);
     } catch (error) {
-      this.#world.violations.push({ invariant: 'I0', message: (error as Error).message });
+      this.#violated('I0', (error as Error).message);
     }
     const ended = [...database.archive].filter(([, { hasEnded }]) => hasEnded);
-    digests.set(
-      'archive',
-      new Map(ended.map(([id, { events }]) => [id, digestOf(foldHistory({ workflowId: id, firstEventSeq: 1, events }).events.all())])),
-    );
+    if (this.#plan.hasArchive)
+      setBoth(
+        digests,
+        'archive',
+        ended.map(([workflowId, { events }]) => foldHistory({ workflowId, firstEventSeq: 1, events })),
+      );
+    digests.set('a reader', this.#shown);
     if (this.#plan.seed % 8 === 0) digests.set('codec', this.#decoded());
     return digests;
   }
@@ -266,9 +290,20 @@ class Run {
   }
 }
 
-/** A digest of the state that events lead to, without what is volatile and the graph. */
+/** Of workflows that were read, what a recovery would go on from, and what the events that it would show say. */
+function setBoth(digests: Map<string, ReadonlyMap<string, string>>, how: string, workflows: readonly FoundWorkflow[]): void {
+  digests.set(how, new Map(workflows.map(({ state }) => [state.id, stateDigestOf(state)])));
+  digests.set(`events of ${how}`, new Map(workflows.map(({ state, events }) => [state.id, digestOf(events.all())])));
+}
+
+/** A digest of the state that events lead to. */
 function digestOf(events: readonly DurableEvent[]): string {
-  const text = JSON.stringify(fold(events), (key, value: unknown) => {
+  return stateDigestOf(fold(events));
+}
+
+/** A digest of a state, without what is volatile and the graph. */
+function stateDigestOf(state: WorkflowState): string {
+  const text = JSON.stringify(state, (key, value: unknown) => {
     if (key === 'graph' || key === 'lease' || key === 'recoveredAt' || key === 'lostOffers') return undefined;
     return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value;
   });

@@ -2,7 +2,7 @@
  * One worker of a run: the session machine of the worker over simulated connections, and handlers that do by chance whatever handlers do.
  * Its ledger of executions is what a side effect outside would be.
  */
-import type { Assignment } from '@workflow-orchestrator/proto';
+import type { Assignment, Payload } from '@workflow-orchestrator/proto';
 import { ResultAck_Verdict } from '@workflow-orchestrator/proto';
 import { checkpoint } from '../../worker/session/from-handler.ts';
 import { failure, type Outcome } from '../../worker/session/outcome.ts';
@@ -17,6 +17,7 @@ import type { Surroundings } from './surroundings.ts';
 import { Wire } from './wire.ts';
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 interface Execution {
   readonly op: number;
@@ -71,6 +72,7 @@ export class SimWorker {
         slots: most,
       })),
     };
+    this.#world.record(node, { op: 0, f: 'join', type: 'ok', value: { slots, capabilities, labels } });
     this.#session = newWorkerSession(self, urls, workerLimits(), () => random.below(1_000) / 1_000);
     this.#do(machine.start(this.#session, this.#world.clock.now));
   }
@@ -188,7 +190,7 @@ export class SimWorker {
     const random = world.chance.of('handlers');
     const { leaseToken } = assignment;
     const op = world.history.newOp();
-    this.#note(assignment, op, 'invoke', '');
+    this.#begun(assignment, op);
     let isOver = false;
     const finish = (outcome: Outcome): void => {
       if (isOver) return;
@@ -236,21 +238,37 @@ export class SimWorker {
     if (execution !== undefined) this.node.after(random.below(200), () => execution.finish({ kind: 'cancelled' }));
   }
 
+  /** What a handler is given, as it is given. */
+  #begun({ workflowId, jobId, attempt, leaseToken, inputs, parameters, checkpoint: before }: Assignment, op: number): void {
+    const value = {
+      token: leaseToken,
+      slots: this.#plan.slots,
+      inputs: Object.fromEntries(inputs.map(({ jobId: source, payload }) => [source, textOf(payload)])),
+      parameters: textOf(parameters),
+      ...(before === undefined ? {} : { checkpoint: textOf(before) }),
+    };
+    this.#world.record(this.node, { op, f: 'execute', type: 'invoke', workflow: workflowId, job: jobId, attempt, value });
+  }
+
   #note(
     { workflowId, jobId, attempt, leaseToken }: Assignment,
     op: number,
-    type: 'invoke' | 'ok' | 'fail' | 'info',
+    type: 'ok' | 'fail' | 'info',
     outcome: string,
     how?: Outcome,
   ): void {
     const value = {
       token: leaseToken,
       slots: this.#plan.slots,
-      ...(outcome === '' ? {} : { outcome }),
-      ...(how?.kind === 'succeeded' ? { output: new TextDecoder().decode(how.output) } : {}),
+      outcome,
+      ...(how?.kind === 'succeeded' ? { output: decoder.decode(how.output) } : {}),
     };
     this.#world.record(this.node, { op, f: 'execute', type, workflow: workflowId, job: jobId, attempt, value });
   }
+}
+
+function textOf(payload: Payload | undefined): string {
+  return decoder.decode(payload?.data);
 }
 
 /** What an execution gives: no two give the same. */

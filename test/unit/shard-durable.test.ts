@@ -205,6 +205,31 @@ t.test('a slice whose answer is lost counts as kept: what is in it is dropped wh
   t.same(world.openStates(), []);
 });
 
+t.test('a slice that is answered after a reclaim is written again: it may be from before the store went back', async (t) => {
+  const store = new HeldStore();
+  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
+  const id = await world.start(one);
+  const keep = store.checkpoint.bind(store);
+  let tellKept: () => void = () => {};
+  store.checkpoint = () => new Promise((resolve) => (tellKept = () => resolve({ kind: 'kept' })));
+  await pass(world, 1_100);
+  store.closed = true;
+  void world.submit(one);
+  await world.settle();
+  await store.loseReply();
+  store.closed = false;
+  await world.settle();
+  const { length } = store.journal.batches;
+  store.checkpoint = keep;
+  tellKept();
+  await world.settle();
+  t.equal(store.journal.batches.length, length, 'the journal is not cut');
+  await pass(world, 3_000);
+  t.ok(store.journal.checkpoints.has(id));
+  await world.recover();
+  t.equal(world.state(id).seq, 3, 'and a recovery finds what was in it');
+});
+
 t.test('a slice that is fenced twice under one term: the store lacks what it had acknowledged, and the shard is given up', async (t) => {
   const store = new HeldStore();
   const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });

@@ -5,9 +5,12 @@ import type { GraphJob } from '@workflow-orchestrator/engine/definition';
 import { checkEnding, checkJournal } from '../../engine-support/journal-rules.ts';
 import { fold } from '../../engine-support/snapshots.ts';
 import { type Case, epochOf, type Fact, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import { givenWhatItDependsOn } from './inputs.ts';
 import { againstTheReference } from './language.ts';
+import { moreThanLeasesExplain, withinWhatAWorkerTakes } from './leases.ts';
+import { timersFireInTime } from './timers.ts';
 
-/** I3: a job starts only after the outcomes it depends on are durable. */
+/** I3: a job starts only after the outcomes it depends on are durable, and is given them. */
 export function startsAfterItsSources(run: Case): string[] {
   const found: string[] = [];
   const ready = new Map<string, Fact>();
@@ -31,7 +34,7 @@ export function startsAfterItsSources(run: Case): string[] {
     else if (run.durableAt(workflow, fact.seq) > place)
       found.push(`${job} of ${workflow} was assigned at ${event.t_mono}, before its ready was durable`);
   }
-  return found;
+  return [...found, ...givenWhatItDependsOn(run)];
 }
 
 /** Whether enough of its sources have ended: one, for a job that runs at its first taken edge. */
@@ -72,7 +75,7 @@ export function executionsAreCounted(run: Case): string[] {
     if (run.tellsAssignments && !assigned.has(token)) found.push(`${key} was executed under ${token}, which was never assigned`);
     tokens.set(key, [...seen, token]);
   }
-  found.push(...startedAfterItsEnd(run));
+  found.push(...startedAfterItsEnd(run), ...moreThanLeasesExplain(run, tokens));
   if (!run.evidence.isFaultless) return found;
   const recorded = new Map<string, number>();
   for (const { workflow, event } of run.facts) {
@@ -115,16 +118,8 @@ export function rulesOfTheLanguage(run: Case): string[] {
     } catch (error) {
       found.push(`${workflow}: ${(error as Error).message}`);
     }
-    for (const event of events) {
-      if (event.kind !== 'jobRetryScheduled' && event.kind !== 'jobFailed') continue;
-      const { runMs } = graph.jobs[event.job].timeouts;
-      if (event.error.code !== 'TIMEOUT' || event.attempt === null || event.attempt.startMs === 0 || runMs === null) continue;
-      // One that the worker ended by itself counts by the clock of the worker.
-      if (/^the attempt was not done within/.test(event.error.message) && event.at < event.attempt.startMs + runMs)
-        found.push(`${graph.jobs[event.job].id} of ${workflow} timed out ${event.attempt.startMs + runMs - event.at} ms early`);
-    }
   }
-  return found;
+  return [...found, ...timersFireInTime(run)];
 }
 
 /** I13: after an acknowledged cancel no new attempt is dispatched, but of jobs that always run; after one with force none at all. */
@@ -165,10 +160,10 @@ function assignedAfterACancel(run: Case): string[] {
   });
 }
 
-/** I14: a limit counts what is live: at every moment a worker process runs at most as many attempts as it has slots. */
+/** I14: a limit counts what is live: at every moment a worker process runs, and holds leases of, at most as many attempts as it has slots. */
 export function withinSlots(run: Case): string[] {
   const live = new Map<string, Set<number>>();
-  return run.of('execute').flatMap(({ event }) => {
+  const executed = run.of('execute').flatMap(({ event }) => {
     const who = `${event.node}/${event.incarnation}`;
     const running = live.get(who) ?? new Set();
     live.set(who, running);
@@ -177,4 +172,5 @@ export function withinSlots(run: Case): string[] {
     const { slots = Number.POSITIVE_INFINITY } = event.value ?? {};
     return running.size > slots ? [`${who} runs ${running.size} attempts in ${slots} slots at ${event.t_mono}`] : [];
   });
+  return [...executed, ...withinWhatAWorkerTakes(run)];
 }

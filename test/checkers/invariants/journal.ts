@@ -2,6 +2,7 @@
  * What the journal alone must keep: I0, I4, I6, I9.
  */
 import { type Case, JOB_ENDS, tokenOf } from '../evidence.ts';
+import { keptOverATakeover, oneLeaseAtATime } from './leases.ts';
 
 /**
  * I0: the journal is well formed (events numbered gap-free in the shard and in each workflow, epochs that do not go back) and replays to the same state,
@@ -24,7 +25,21 @@ export function wellFormed(run: Case): string[] {
       if (seq !== index + 1) found.push(`event ${shardSeq} is number ${seq} of ${workflow}, where ${index + 1} was due`);
     }
   }
-  return found.length > 0 ? found : sameStates(run);
+  return found.length > 0 ? found : [...sameStates(run), ...isFoundWhereItBelongs(run)];
+}
+
+/** Whatever the journal has is read from where it belongs: what ended from the archive, where there is one, everything else from checkpoint and tail. */
+function isFoundWhereItBelongs(run: Case): string[] {
+  const { digests, isHealed } = run.evidence;
+  const [rest, tail] = [digests.get('archive'), digests.get('checkpoint and tail')];
+  // A copy of the database may lack the row of the archive alone: its owner has no number that would tell, and cuts the journal all the same.
+  if (tail === undefined || run.of('went back').length > 0) return [];
+  return [...run.workflows()].flatMap((workflow) => {
+    const hasEnded = run.factsOf(workflow).at(-1)?.event.kind === 'ended';
+    if (rest?.has(workflow)) return hasEnded ? [] : [`${workflow} is at rest, and has not ended`];
+    if (rest !== undefined && hasEnded && isHealed) return [`${workflow} has ended, and the archive does not have it`];
+    return tail.has(workflow) ? [] : [`${workflow} is found neither in the archive nor in checkpoint and tail`];
+  });
 }
 
 function sameStates(run: Case): string[] {
@@ -45,7 +60,10 @@ function sameStates(run: Case): string[] {
   return found;
 }
 
-/** I4: a result is judged by the attempt that produced it: what is recorded under a token is the job and the attempt that were assigned under it, once. */
+/**
+ * I4: one live attempt holds the lease, and a result is judged by the attempt that produced it: what is recorded under a token is the job and the attempt
+ * that were assigned under it, once.
+ */
 export function judgedByItsAttempt(run: Case): string[] {
   const found: string[] = [];
   const assigned = new Map(run.starts.map(({ event }) => [event.value?.token ?? '', event]));
@@ -78,8 +96,11 @@ export function judgedByItsAttempt(run: Case): string[] {
       }
     }
   }
-  return found;
+  return [...found, ...oneLeaseAtATime(run), ...keptOverATakeover(run)];
 }
+
+/** What a coordinator tells, as the owner of the shard. */
+const TOLD: ReadonlySet<string> = new Set(['assign', 'ack', 'welcome', 'revoke', 'stop', 'reply']);
 
 /** I6: two coordinators never both commit for one shard: one term per epoch, epochs never interleave, and whoever was replaced tells nothing any more. */
 export function oneWriter(run: Case): string[] {
@@ -90,10 +111,11 @@ export function oneWriter(run: Case): string[] {
     if (known !== undefined && known !== term) found.push(`batch ${firstSeq} of epoch ${epoch} is of another term`);
     terms.set(epoch, term);
   }
-  let owner: { readonly node: string; readonly epoch: number } | null = null;
+  let owner: { readonly node: string; readonly epoch: number; readonly place: number } | null = null;
   let hasGoneBack = false;
   const owners = new Map<string, string>();
-  for (const event of run.history) {
+  const begun = new Map<number, number>();
+  for (const [place, event] of run.history.entries()) {
     const { f, node, epoch = 0, term = '' } = event;
     // The database itself lost what it had: epochs are counted anew, and leases end earlier than was promised.
     if (f === 'went back') {
@@ -108,8 +130,14 @@ export function oneWriter(run: Case): string[] {
         found.push(`${node} and ${owners.get(key)} own the shard under the same epoch ${epoch} and term`);
       owners.set(key, `${node}/${event.incarnation}`);
       if (owner !== null && epoch <= owner.epoch) found.push(`${node} owns the shard under epoch ${epoch} after ${owner.epoch}`);
-      owner = { node: `${node}/${event.incarnation}`, epoch };
-    } else if ((f === 'assign' || f === 'ack' || f === 'reply') && owner !== null && !hasGoneBack) {
+      owner = { node: `${node}/${event.incarnation}`, epoch, place };
+    } else if ((f === 'read' || f === 'list') && event.type === 'invoke') begun.set(event.op, place);
+    // A read that began before the takeover shows a moment before it, and may take its time over what is at rest.
+    else if (
+      (TOLD.has(f) || (f === 'shown' && owner !== null && (begun.get(event.op) ?? 0) > owner.place)) &&
+      owner !== null &&
+      !hasGoneBack
+    ) {
       if (`${node}/${event.incarnation}` !== owner.node && epoch < owner.epoch) {
         found.push(
           `${node} told ${f} ${event.value?.token ?? event.workflow ?? ''} at ${event.t_mono} under epoch ${epoch}: ${owner.epoch} is taken`,

@@ -3,10 +3,13 @@
  */
 import type { DurableEvent } from '@workflow-orchestrator/engine/machine';
 import { type Case, JOB_ENDS, jobKey, tokenOf } from '../evidence.ts';
+import { cancelReasonOf, type HistoryEvent } from '../history.ts';
+import { freshAndTrue } from './reads.ts';
 
 /** I1: a submission that was acknowledged is never lost: the journal has it, and whoever reads on finds it, from the checkpoint or at rest. */
 export function submitsAreKept(run: Case): string[] {
-  const ways = [...run.evidence.digests.values()];
+  // What is made from the journal itself finds whatever the journal has.
+  const ways = ['checkpoint and tail', 'archive'].flatMap((way) => run.evidence.digests.get(way) ?? []);
   return run.of('submit').flatMap(({ event }) => {
     if (event.type !== 'ok') return [];
     const { workflow = '', node } = event;
@@ -57,18 +60,19 @@ const LEASE_MS = 4_000;
 /** I8: nothing is seen outside before it is durable: whatever an effect shows is in the final journal, and was there before it. */
 export function durableBeforeTold(run: Case): string[] {
   const found: string[] = [];
-  const tokens = new Map(run.facts.flatMap((fact) => (tokenOf(fact.event) === '' ? [] : [[tokenOf(fact.event), fact] as const])));
+  const rests = restsOn(run);
   const lost = run.of('went back').at(-1);
   for (const [place, event] of run.history.entries()) {
     if (event.type !== 'ok') continue;
     const { f, node, workflow = '', value } = event;
     // What was told before the database lost it is gone; whoever owned the shard then may go on telling of it until its lease ends, and no longer.
     if (lost !== undefined && (place < lost.place || event.t_mono < lost.event.t_mono + LEASE_MS || !EFFECTS.has(f))) continue;
-    let seq = event.seq ?? 0;
-    if (f === 'ack') {
-      if (value?.answer === 'WORKFLOW_ENDED') seq = run.factsOf(workflow).length;
-      else if (value?.answer === 'ACCEPTED' || value?.answer === 'DUPLICATE') seq = tokens.get(value.token ?? '')?.seq ?? 0;
-    } else if (!EFFECTS.has(f) && !SEEN.has(f)) continue;
+    if (!EFFECTS.has(f) && !SEEN.has(f)) continue;
+    const seq = rests(event);
+    if (seq === null) {
+      found.push(`${f} ${value?.answer ?? event.job} by ${node} at ${event.t_mono} under ${value?.token} rests on nothing in the journal`);
+      continue;
+    }
     if (seq === 0) continue;
     const facts = run.factsOf(workflow);
     if (facts.length < seq) found.push(`${f} to or by ${node} rests on event ${seq} of ${workflow}, and the journal has ${facts.length}`);
@@ -78,6 +82,25 @@ export function durableBeforeTold(run: Case): string[] {
       found.push(`a watch of ${node} showed ${value?.kind} as event ${seq} of ${workflow}; the journal has ${facts[seq - 1].event.kind}`);
   }
   return found;
+}
+
+/** The number of the event that an effect rests on: 0 when on none, null when on one that the journal does not have. */
+function restsOn(run: Case): (effect: HistoryEvent) => number | null {
+  const records = new Map<string, number>();
+  const readies = new Map<string, number>();
+  for (const { workflow, seq, event } of run.facts) {
+    if (tokenOf(event) !== '') records.set(tokenOf(event), seq);
+    if (event.kind === 'jobReady') readies.set(jobKey(workflow, run.graphOf(workflow)?.jobs[event.job]?.id), seq);
+  }
+  // What is given back leaves no trace.
+  const released = new Set(run.of('result').flatMap(({ event: { value } }) => (value?.outcome === 'released' ? [value.token] : [])));
+  return ({ f, workflow, job, seq = 0, value: { answer, token = '' } = {} }) => {
+    if (f === 'assign') return readies.get(jobKey(workflow, job)) ?? null;
+    if (f !== 'ack') return seq;
+    if (answer === 'WORKFLOW_ENDED') return run.factsOf(workflow ?? '').length;
+    if ((answer !== 'ACCEPTED' && answer !== 'DUPLICATE') || released.has(token)) return 0;
+    return records.get(token) ?? null;
+  };
 }
 
 /** I7: one idempotency key, one workflow; another body with the same key is refused. */
@@ -100,7 +123,10 @@ export function oneWorkflowPerKey(run: Case): string[] {
   return found;
 }
 
-/** I16: after an acknowledged submit a read never says "not found" and a list of everything has it; a watch has no gaps, can be resumed, and delivers the end. */
+/**
+ * I16: after an acknowledged submit a read never says "not found" and a list of everything has it, and what is read is new enough and true; a watch has no
+ * gaps, can be resumed, and delivers the end.
+ */
 export function readable(run: Case): string[] {
   const found: string[] = [];
   const submitted = new Map<string, number>();
@@ -134,11 +160,68 @@ export function readable(run: Case): string[] {
       last.set(`${event.node} ${event.workflow}`, event.value?.answer === 'not found' ? 'ok' : event.type);
     for (const [who, type] of last) if (type === 'info' || type === 'invoke') found.push(`the watch of ${who} never came to its end`);
   }
-  return found;
+  return [...found, ...freshAndTrue(run)];
 }
+
+/** What `cancelReasonOf` gives. */
+const CANCEL_REASON = /^asked for by \d+$/;
 
 /** I17: a request that was refused has no effect; one that was answered has the one that it was told. */
 export function refusedIsNothing(run: Case): string[] {
+  return [...submitsAreAsAnswered(run), ...cancelsAreAsAnswered(run), ...steersAreAsAnswered(run)];
+}
+
+/** A cancel that was refused is not in the journal, and one that was done is. */
+function cancelsAreAsAnswered(run: Case): string[] {
+  const reasons = new Map<string, Set<string>>();
+  for (const { workflow, event } of run.facts) {
+    if (event.kind !== 'cancelRequested') continue;
+    reasons.set(workflow, new Set([...(reasons.get(workflow) ?? []), event.reason]));
+  }
+  // Where reasons do not tell who asked, nothing can be said.
+  if ([...reasons.values()].some((all) => [...all].some((reason) => !CANCEL_REASON.test(reason)))) return [];
+  return run.of('cancel').flatMap(({ event }) => {
+    const { op, type, workflow = '', node } = event;
+    const isThere = reasons.get(workflow)?.has(cancelReasonOf(op)) ?? false;
+    if (type === 'fail' && isThere)
+      return [`the cancel ${op} of ${node} was refused (${event.value?.answer}), and ${workflow} was cancelled by it`];
+    return type === 'ok' && !isThere ? [`the cancel ${op} of ${node} was done, and ${workflow} was not cancelled by it`] : [];
+  });
+}
+
+/** Nothing is started, paused or resumed more often than somebody may have been heard. */
+function steersAreAsAnswered(run: Case): string[] {
+  // Real clients try again by themselves, and may be refused after a try that was heard.
+  if (!run.tellsAssignments) return [];
+  return (['start', 'pause', 'resume'] as const).flatMap((f) => {
+    const heard = new Map<string, number>();
+    for (const { event } of run.outcomes(f).values())
+      if (event.type !== 'fail') heard.set(event.workflow ?? '', (heard.get(event.workflow ?? '') ?? 0) + 1);
+    return [...run.workflows()].flatMap((workflow) => {
+      const count = run.factsOf(workflow).filter(({ seq, event }) => {
+        // One that is submitted to begin at once begins with its second event.
+        return event.kind === STEERED[f] && !(f === 'start' && seq === 2 && isOfItsSubmit(run, workflow));
+      }).length;
+      const most = heard.get(workflow) ?? 0;
+      return count > most
+        ? [`${workflow} was ${STEERED[f]} ${count} times, and of what clients asked only ${most} may have been heard`]
+        : [];
+    });
+  });
+}
+
+const STEERED = { start: 'started', pause: 'paused', resume: 'resumed' } as const;
+
+/** Whether a workflow was started in the batch of its submit. */
+function isOfItsSubmit(run: Case, workflow: string): boolean {
+  return run.journal.some(({ entries }) => {
+    return entries.some(({ workflowId, firstEventSeq, events }) => {
+      return workflowId === workflow && firstEventSeq === 1 && events[1]?.kind === 'started';
+    });
+  });
+}
+
+function submitsAreAsAnswered(run: Case): string[] {
   const offered = new Map<number, string[]>();
   for (const { event } of run.of('offer')) offered.set(event.op, [...(offered.get(event.op) ?? []), event.workflow ?? '']);
   return run.of('submit').flatMap(({ event }) => {
