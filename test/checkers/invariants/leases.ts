@@ -86,11 +86,14 @@ export function keptOverATakeover(run: Case): string[] {
   return found;
 }
 
-/** By tenure and token, where workers came back with it. */
+/** By tenure and token, where a worker first came back with it. */
 function attachedTokens(run: Case): ReadonlyMap<string, number> {
   const attached = new Map<string, number>();
   for (const { place, event } of run.of('attach'))
-    for (const token of event.value?.tokens ?? []) attached.set(`${event.value?.tenure} ${token}`, place);
+    for (const token of event.value?.tokens ?? []) {
+      const key = `${event.value?.tenure} ${token}`;
+      if (!attached.has(key)) attached.set(key, place);
+    }
   return attached;
 }
 
