@@ -53,14 +53,17 @@ class Leases {
   /** By token, where its record became durable; by job, where its end did. */
   readonly #recorded = new Map<string, number>();
   readonly #ended = new Map<string, number>();
+  /** By token, where the end of its job that it brought became durable. */
+  readonly #endedUnder = new Map<string, number>();
 
   constructor(run: Case) {
     this.#kept = new Map(run.of('welcome').map(({ event: { value } }) => [value?.session ?? '', value?.tokens ?? []]));
     for (const { workflow, seq, event } of run.facts) {
       if (!('job' in event)) continue;
       if (tokenOf(event) !== '') this.#recorded.set(tokenOf(event), run.durableAt(workflow, seq));
-      if (JOB_ENDS.has(event.kind))
-        this.#ended.set(jobKey(workflow, run.graphOf(workflow)?.jobs[event.job]?.id), run.durableAt(workflow, seq));
+      if (!JOB_ENDS.has(event.kind)) continue;
+      this.#ended.set(jobKey(workflow, run.graphOf(workflow)?.jobs[event.job]?.id), run.durableAt(workflow, seq));
+      this.#endedUnder.set(tokenOf(event), run.durableAt(workflow, seq));
     }
     for (const [place, event] of run.history.entries()) this.#take(place, event);
   }
@@ -88,6 +91,11 @@ class Leases {
   /** Whether the end of a job was durable there. */
   hasEnded(workflow: string, job: string, place: number): boolean {
     return (this.#ended.get(jobKey(workflow, job)) ?? Number.POSITIVE_INFINITY) < place;
+  }
+
+  /** Whether the end of a job that a token brought was durable there. */
+  hasEndedUnder(token: string, place: number): boolean {
+    return token !== '' && (this.#endedUnder.get(token) ?? Number.POSITIVE_INFINITY) < place;
   }
 
   /** Whether a lease was still held there. */

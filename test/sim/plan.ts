@@ -284,7 +284,11 @@ export function graphsOf({ seed, graphs }: Plan) {
   const random = new Chance(seed).of('graphs');
   // Every so many-th seed has failures that meet again further down.
   const shape = seed % 10 === 7 ? merging : plain;
-  return Array.from({ length: graphs }, () => graphOf(random, shape));
+  return Array.from({ length: graphs }, (_, index) => {
+    const graph = graphOf(random, shape);
+    // Two may have the same jobs, with other labels and limits: what names a graph must tell them apart, as the hash of a definition does.
+    return { ...graph, hash: `${graph.hash.slice(0, 60)}-${index}` };
+  });
 }
 
 /** What kind of graphs there are: the most jobs, and the shares of success edges, of flags, and of conditions that fail their job. */

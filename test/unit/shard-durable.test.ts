@@ -384,6 +384,35 @@ t.test('a long list of what is at rest is read a few at a time, and no further t
   await t.rejects(reader.list({ ...filter, limit: 45 }, abort.signal), { message: /the caller is gone/ });
 });
 
+t.test('a list does not end early for what came to rest while it was read', async (t) => {
+  const { world, worker, reader } = await forgetful(2);
+  const ids: string[] = [];
+  const run = async (): Promise<void> => {
+    ids.unshift(await world.start(one));
+    await work(world, worker);
+    await pass(world, 300);
+  };
+  for (let i = 0; i < 6; i++) await run();
+  const before = [...ids];
+  const list = world.archive.list.bind(world.archive);
+  world.archive.list = async (filter) => {
+    world.archive.list = list;
+    // Between the look at memory and the answer of the archive, which has them as well by then.
+    for (let i = 0; i < 2; i++) await run();
+    return list(filter);
+  };
+  let isOver = false;
+  const listed = reader.list({ ...filter, limit: 3 }, new AbortController().signal).finally(() => {
+    isOver = true;
+  });
+  while (!isOver) await world.settle();
+  const { states } = await listed;
+  t.same(
+    states.map(({ id }) => id),
+    before.slice(0, 3),
+  );
+});
+
 t.test('a key holds when memory has forgotten its workflow, also for those who come at once', async (t) => {
   const { world, worker } = await forgetful(0);
   const key = { idempotencyKey: 'order 1', requestHash: 'h1' };

@@ -49,25 +49,30 @@ export class Reader {
   async list(filter: ListFilter, signal: AbortSignal): Promise<{ readonly states: readonly WorkflowState[]; readonly at: number }> {
     const here = await this.#listMemory(filter, signal);
     if (!mayBeAtRest(filter)) return here;
-    const archived = await this.#listArchive(filter, here.states[filter.limit - 1]?.id ?? '', signal);
+    const archived = await this.#listArchive(filter, here.states, signal);
     if (archived.length === 0) return here;
-    // Of what both have, memory decides, also whether it is in the list at all.
-    const known = await answered(
-      this.#shard.query((table) => new Set(archived.flatMap(({ id }) => (table.get(id) === undefined ? [] : [id])))),
-    );
-    const states = [...here.states, ...archived.filter(({ id }) => !known.has(id))];
+    const states = [...here.states, ...archived];
     states.sort((a, b) => (a.id > b.id ? -1 : 1));
     return { states: states.slice(0, filter.limit), at: here.at };
   }
 
-  /** Those at rest that a page can show: down to the id `last`, below which memory has filled it. Histories are large: a few are read and folded at a time. */
-  async #listArchive(filter: ListFilter, last: string, signal: AbortSignal): Promise<WorkflowState[]> {
+  /**
+   * Those that are at rest alone and that a page can show, beside those that memory had, `here`: down to the id below which these have filled it. Of what
+   * both have, memory decides, also whether it is in the list at all. Histories are large: a few are read and folded at a time.
+   */
+  async #listArchive(filter: ListFilter, here: readonly WorkflowState[], signal: AbortSignal): Promise<WorkflowState[]> {
+    const last = here[filter.limit - 1]?.id ?? '';
+    // What memory had may have come to rest, and been forgotten, since.
+    const had = new Set(here.map(({ id }) => id));
     const states: WorkflowState[] = [];
     for (let { beforeId } = filter; ; ) {
       if (signal.aborted) throw new ConnectError('the caller is gone', Code.Canceled);
       const limit = Math.min(ARCHIVED_AT_ONCE, filter.limit - states.length);
       const part = await answered(this.#shard.listArchived({ ...filter, beforeId, limit }));
-      states.push(...part);
+      const known = await answered(
+        this.#shard.query((table) => new Set(part.filter(({ id }) => table.get(id) !== undefined).map(({ id }) => id))),
+      );
+      states.push(...part.filter(({ id }) => !known.has(id) && !had.has(id)));
       beforeId = part.at(-1)?.id ?? '';
       if (part.length < limit || states.length >= filter.limit || beforeId <= last) return states;
     }

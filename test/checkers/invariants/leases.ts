@@ -28,13 +28,7 @@ export function oneLeaseAtATime(run: Case): string[] {
     const { token = '', answer } = event.value ?? {};
     const key = jobKey(event.workflow, event.job);
     // What was durable when the ack left was decided before it: later attempts do not count here.
-    if (
-      answer === 'ACCEPTED' &&
-      !ends.has(key) &&
-      leases.isRecorded(token, place) &&
-      leases.hasEnded(event.workflow ?? '', event.job ?? '', place)
-    )
-      ends.set(key, place);
+    if (answer === 'ACCEPTED' && !ends.has(key) && leases.hasEndedUnder(token, place)) ends.set(key, place);
   }
   for (const { place, event } of run.of('assign')) {
     if ((ends.get(jobKey(event.workflow, event.job)) ?? Number.POSITIVE_INFINITY) < place)
