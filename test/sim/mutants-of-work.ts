@@ -106,7 +106,7 @@ export const mutantsOfWork: readonly Mutant[] = [
     file: `${machine}/timers.ts`,
     from: 'state.startedAt + state.graph.timeoutMs }',
     to: 'state.startedAt + state.graph.timeoutMs + 1_000 }',
-    seed: 102,
+    seed: 2559,
     caughtBy: 'I12',
   },
   {
