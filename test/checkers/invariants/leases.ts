@@ -69,8 +69,13 @@ export function keptOverATakeover(run: Case): string[] {
       const { workflow, job, attempt } = assigned;
       if (!mayRun(run, workflow, job, own.event) || leases.isRecorded(token, place) || leases.hasEnded(workflow, job, place)) continue;
       const others = leases.of(workflow, job).filter((each) => each.token !== token && each.attempt === attempt);
-      // The first of two that come back wins, and an attempt whose offer was refused may have been offered again before.
-      if (others.some((each) => each.from < place && each.tenure === event.value?.tenure)) continue;
+      // The first of two that come back wins, also with nothing but a result; and an attempt whose offer was refused may have been offered again before.
+      const { tenure } = event.value ?? {};
+      const since = attached.get(`${tenure} ${token}`) ?? place;
+      if (
+        others.some((each) => (each.from < place && each.tenure === tenure) || (attached.get(`${tenure} ${each.token}`) ?? place) < since)
+      )
+        continue;
       if (attempt !== attemptsBefore(run, workflow, job, place) + 1) continue;
       found.push(
         `${event.value?.worker} came back with ${job} of ${workflow} under ${token} at ${event.t_mono}, and was told to abandon it`,
