@@ -163,9 +163,10 @@ export class Checkpointer {
   async #keep(slice: Omit<CheckpointSlice, 'number'>): Promise<boolean> {
     if (this.#isOver) return false;
     const { store, ownership, onLost } = this.#parts;
-    const { termId } = ownership();
+    const owner = ownership();
+    const { termId } = owner;
     this.#slices += 1;
-    const { kind } = await store.checkpoint(ownership(), { ...slice, number: this.#slices });
+    const { kind } = await store.checkpoint(owner, { ...slice, number: this.#slices });
     if (kind === 'fenced' && !this.#isOver && this.#fencedTerm === termId) onLost(FENCED);
     if (kind !== 'unavailable') this.#fencedTerm = kind === 'fenced' ? termId : '';
     // An answer that comes after a reclaim was perhaps given by what stood behind the store before it, and says nothing about what is there now.

@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Durability } from '@workflow-orchestrator/proto';
 import {
   coordinatorSettings,
   resolveSettings,
@@ -16,6 +17,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client';
 import t from 'tap';
 import { createApiMetrics } from '../../coordinator/api/metrics.ts';
 import { gatewayMetrics, registerGauges, registerTiers, shardMetrics } from '../../coordinator/metrics.ts';
+import { ShardSeat } from '../../coordinator/shard/seat.ts';
 import { ROOT } from '../repo/source.ts';
 
 const read = (path: string): string => readFileSync(join(ROOT, 'deploy', path), 'utf8');
@@ -104,17 +106,7 @@ t.test('metrics that deploy/README.md names are there, with these labels', async
   createApiMetrics(registry);
   shardMetrics(registry);
   gatewayMetrics(registry);
-  const stats = {
-    openWorkflows: 0,
-    readyJobs: 0,
-    runningJobs: 0,
-    inbox: 0,
-    uncommittedEvents: 0,
-    committedSeq: 0,
-    trouble: null,
-    unarchived: 0,
-  };
-  registerGauges(registry, { stats: () => stats }, { workers: () => [] });
+  registerGauges(registry, new ShardSeat(Durability.DURABLE, Date.now, 'nobody is here'), { workers: () => [] });
   registerTiers(registry, () => []);
   const metrics = new Map(registry.getMetricsAsArray().map((metric) => [metric.name, metric as unknown as { labelNames?: string[] }]));
   const named = [...page.matchAll(/`((?:wf|nodejs|process)_\w+)(?:\{([\w,]+)\})?`/g)];

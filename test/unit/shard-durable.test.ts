@@ -139,6 +139,17 @@ t.test('a lost lease stops the shard; a renewal in the name of before a reclaim 
 
 // --- checkpoints ---------------------------------------------------------------------------------------------------------
 
+/** A shard that makes a checkpoint each second, with a worker and a workflow that runs. `keep`: what its store does with a slice. */
+async function withCheckpoints() {
+  const store = new HeldStore();
+  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
+  const worker = world.worker('w1');
+  await world.settle();
+  await world.start(one);
+  const keep = store.checkpoint.bind(store);
+  return { store, world, worker, keep };
+}
+
 t.test('a checkpoint makes the journal short, and a recovery from it finds everything', async (t) => {
   const world = await ShardWorld.open({ bounds: { checkpointEvents: 30, checkpointSliceWorkflows: 3 } });
   const worker = world.worker('w1', { slots: 100 });
@@ -185,12 +196,7 @@ t.test('workflows that ended leave the checkpoint; time alone begins a round; a 
 });
 
 t.test('a slice whose answer is lost counts as kept: what is in it is dropped when it has ended', async (t) => {
-  const store = new HeldStore();
-  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
-  const worker = world.worker('w1');
-  await world.settle();
-  await world.start(one);
-  const keep = store.checkpoint.bind(store);
+  const { store, world, worker, keep } = await withCheckpoints();
   store.checkpoint = async (ownership, slice) => {
     await keep(ownership, slice);
     return { kind: 'unavailable', message: 'the answer was lost' };
@@ -231,12 +237,7 @@ t.test('a slice that is answered after a reclaim is written again: it may be fro
 });
 
 t.test('a slice that is fenced twice under one term: the store lacks what it had acknowledged, and the shard is given up', async (t) => {
-  const store = new HeldStore();
-  const world = await ShardWorld.open({ store, bounds: { checkpointMs: 1_000 } });
-  const worker = world.worker('w1');
-  await world.settle();
-  await world.start(one);
-  const keep = store.checkpoint.bind(store);
+  const { store, world, worker, keep } = await withCheckpoints();
   store.checkpoint = async () => ({ kind: 'fenced' });
   await pass(world, 1_100);
   t.equal(world.ports.stopped, null, 'once: it may have been under way while the shard was taken anew from oneself');
